@@ -1,0 +1,55 @@
+"""Signing what we send and verifying what we receive. Pure: no clock, no socket, no store."""
+
+from posthorn.signing.schemes import (
+    BasicVerification,
+    BearerVerification,
+    Cause,
+    GitHubVerification,
+    HeaderTokenVerification,
+    HmacVerification,
+    NoVerification,
+    StandardWebhooksVerification,
+    Verdict,
+    Verification,
+)
+from posthorn.signing.standard import (
+    AsymmetricKey,
+    Key,
+    PublicKey,
+    SymmetricKey,
+    VerifyingKey,
+    new_asymmetric_secret,
+    new_symmetric_secret,
+    parse_secret,
+    parse_verifying_secret,
+    public_form,
+    sign,
+)
+from posthorn.signing.verification import check_secret, needs_secret, verify
+
+__all__ = [
+    "AsymmetricKey",
+    "BasicVerification",
+    "BearerVerification",
+    "Cause",
+    "GitHubVerification",
+    "HeaderTokenVerification",
+    "HmacVerification",
+    "Key",
+    "NoVerification",
+    "PublicKey",
+    "StandardWebhooksVerification",
+    "SymmetricKey",
+    "Verdict",
+    "Verification",
+    "VerifyingKey",
+    "check_secret",
+    "needs_secret",
+    "new_asymmetric_secret",
+    "new_symmetric_secret",
+    "parse_secret",
+    "parse_verifying_secret",
+    "public_form",
+    "sign",
+    "verify",
+]
