@@ -1,0 +1,1 @@
+"""Deliveries on their way out: sign, send, classify, settle."""
