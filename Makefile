@@ -1,0 +1,53 @@
+# Every task of the project. `make help` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# 0, no and false switch the demo off like an empty value.
+RUN_FLAGS = $(if $(filter-out 0 no false,$(DEMO)),--demo) \
+	$(if $(HOST),--host '$(HOST)') \
+	$(if $(PORT),--port '$(PORT)') \
+	$(if $(INBOX_PORT),--inbox-port '$(INBOX_PORT)') \
+	$(if $(DATA),--data '$(DATA)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format docs bench soak lock clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv and install the pinned packages, when that is not done yet
+	@PYTHON='$(PYTHON)' sh scripts/bootstrap.sh
+
+run: setup ## Start Posthorn with a ready key and inbox (DEMO=1 HOST= PORT= INBOX_PORT= DATA=)
+	@exec $(BIN)/posthorn quickstart $(RUN_FLAGS)
+
+test: lint ## Run every check and every test: what CI runs
+	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+
+lint: setup ## Check style, types, import directions and house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_house_rules.py
+
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## Write the pages that are rendered from code
+	$(BIN)/python scripts/write_docs.py
+
+bench: setup ## Measure throughput and latency (BENCH_FLAGS=)
+	$(BIN)/python -m bench $(BENCH_FLAGS)
+
+soak: setup ## Run the long load test (BENCH_FLAGS=)
+	$(BIN)/python -m bench soak $(BENCH_FLAGS)
+
+lock: setup ## Pin the newest allowed packages in requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## Remove the caches of the tools
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
