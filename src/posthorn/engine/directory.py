@@ -1,0 +1,148 @@
+"""Everything people configured, in memory, as the hot path needs it. Follows the registry's changes."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TypeVar, cast
+
+from posthorn.engine.ports import Registry
+from posthorn.engine.resources import (
+    ApiKey,
+    Application,
+    Automation,
+    Change,
+    Endpoint,
+    EventType,
+    Kind,
+    Resource,
+    Secret,
+    Source,
+)
+
+R = TypeVar("R", bound=Resource)
+
+
+class Directory:
+    """A snapshot of the registry with the indexes that intake, deciding and delivery look things up by."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[Kind, dict[str, Resource]] = {kind: {} for kind in Kind}
+        self._by_uid: dict[tuple[Kind, str, str, str], str] = {}
+        self._api_keys: dict[str, str] = {}
+        self._sources: dict[str, str] = {}
+        self._endpoints: dict[str, dict[str, Endpoint]] = {}
+        self._automations: dict[tuple[str, str], dict[str, Automation]] = {}
+        self._seen = 0
+        self.version = 0  #: grows with every change, for caches built on the directory
+        self._refreshing = asyncio.Lock()
+
+    async def load(self, registry: Registry) -> None:
+        """Read everything, then whatever was written meanwhile."""
+        self._seen = await registry.last_change()
+        for kind in Kind:
+            for resource in await registry.all(kind):
+                self._put(kind, resource)
+        await self.refresh(registry)
+
+    async def refresh(self, registry: Registry) -> int:
+        """Apply what was written since the last call; return how many changes there were."""
+        async with self._refreshing:
+            changes = await registry.changes(self._seen)
+            for change in changes:
+                self._apply(change)
+            return len(changes)
+
+    def _apply(self, change: Change) -> None:
+        self._remove(change.kind, change.id)
+        if change.resource is not None:
+            self._put(change.kind, change.resource)
+        self._seen = max(self._seen, change.number)
+        self.version += 1
+
+    def _put(self, kind: Kind, resource: Resource) -> None:
+        self._by_id[kind][resource.id] = resource
+        if resource.uid is not None:
+            self._by_uid[kind, resource.workspace, resource.parent, resource.uid] = resource.id
+        if isinstance(resource, ApiKey):
+            self._api_keys[resource.digest] = resource.id
+        elif isinstance(resource, Source):
+            self._sources[resource.token_digest] = resource.id
+        elif isinstance(resource, Endpoint):
+            self._endpoints.setdefault(resource.parent, {})[resource.id] = resource
+        elif isinstance(resource, Automation):
+            lane = (resource.workspace, resource.trigger.event_type)
+            self._automations.setdefault(lane, {})[resource.id] = resource
+
+    def _remove(self, kind: Kind, identifier: str) -> None:
+        resource = self._by_id[kind].pop(identifier, None)
+        if resource is None:
+            return
+        if resource.uid is not None:
+            self._by_uid.pop((kind, resource.workspace, resource.parent, resource.uid), None)
+        if isinstance(resource, ApiKey):
+            self._api_keys.pop(resource.digest, None)
+        elif isinstance(resource, Source):
+            self._sources.pop(resource.token_digest, None)
+        elif isinstance(resource, Endpoint):
+            self._endpoints.get(resource.parent, {}).pop(identifier, None)
+        elif isinstance(resource, Automation):
+            lane = (resource.workspace, resource.trigger.event_type)
+            self._automations.get(lane, {}).pop(identifier, None)
+
+    def _find(self, kind: Kind, identifier: str | None) -> Resource | None:
+        return self._by_id[kind].get(identifier) if identifier is not None else None
+
+    def _find_in(self, kind: Kind, workspace: str, parent: str, id_or_uid: str) -> Resource | None:
+        resource = self._by_id[kind].get(id_or_uid)
+        if resource is not None and resource.workspace == workspace and resource.parent == parent:
+            return resource
+        return self._find(kind, self._by_uid.get((kind, workspace, parent, id_or_uid)))
+
+    def api_key(self, digest: str) -> ApiKey | None:
+        """Find an API key by the digest of what a caller presented."""
+        return cast("ApiKey | None", self._find(Kind.API_KEY, self._api_keys.get(digest)))
+
+    def source_of_token(self, digest: str) -> Source | None:
+        """Find a source by the digest of the token in an inbox address."""
+        return cast("Source | None", self._find(Kind.SOURCE, self._sources.get(digest)))
+
+    def source(self, identifier: str | None) -> Source | None:
+        """Find a source by id."""
+        return cast("Source | None", self._find(Kind.SOURCE, identifier))
+
+    def application(self, workspace: str, id_or_uid: str) -> Application | None:
+        """Find an application of a workspace by id or uid."""
+        return cast("Application | None", self._find_in(Kind.APPLICATION, workspace, "", id_or_uid))
+
+    def endpoint(self, identifier: str) -> Endpoint | None:
+        """Find an endpoint by id."""
+        return cast("Endpoint | None", self._find(Kind.ENDPOINT, identifier))
+
+    def endpoints_of(self, application: str) -> Iterable[Endpoint]:
+        """List an application's endpoints."""
+        return self._endpoints.get(application, {}).values()
+
+    def event_type(self, workspace: str, name: str) -> EventType | None:
+        """Find an event type by name."""
+        return cast("EventType | None", self._find_in(Kind.EVENT_TYPE, workspace, "", name))
+
+    def automation(self, identifier: str) -> Automation | None:
+        """Find an automation by id."""
+        return cast("Automation | None", self._find(Kind.AUTOMATION, identifier))
+
+    def automations_for(self, workspace: str, event_type: str) -> Iterable[Automation]:
+        """List the enabled automations that this event type triggers."""
+        triggered = self._automations.get((workspace, event_type))
+        return [automation for automation in triggered.values() if automation.enabled] if triggered else ()
+
+    def secret(self, workspace: str, name: str) -> Secret | None:
+        """Find a secret by name."""
+        return cast("Secret | None", self._find_in(Kind.SECRET, workspace, "", name))
+
+    def every(self, resource_type: type[R]) -> list[R]:
+        """List all resources of a type, over all workspaces."""
+        return [
+            resource
+            for by_id in self._by_id.values()
+            for resource in by_id.values()
+            if isinstance(resource, resource_type)
+        ]

@@ -1,0 +1,37 @@
+"""Wake-up hints between stages. A hint may be lost: the store is the truth and is polled."""
+
+import asyncio
+from collections.abc import Iterable
+
+
+class Hints:
+    """Remembers which lanes got new work and wakes the one loop that waits for it."""
+
+    def __init__(self) -> None:
+        self._lanes: set[tuple[int, str]] = set()
+        self._woken = asyncio.Event()
+
+    def add(self, lanes: Iterable[tuple[int, str]]) -> None:
+        """Say that these (shard, endpoint or profile) lanes may have work."""
+        self._lanes.update(lanes)
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Wake the loop without naming a lane."""
+        self._woken.set()
+
+    def collect(self) -> set[tuple[int, str]]:
+        """Take the lanes named since the last call."""
+        lanes, self._lanes = self._lanes, set()
+        return lanes
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next hint, or after so many seconds."""
+        if not self._woken.is_set():
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(seconds, self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                timer.cancel()
+        self._woken.clear()

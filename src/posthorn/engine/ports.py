@@ -1,0 +1,216 @@
+"""The ports of the store: domain verbs, no SQL words. One conformance suite proves every adapter.
+
+WorkStore carries the hot path, Registry what people configure, Journal what happened. All methods raise
+`errors.StoreUnavailable` when the store cannot answer or commit now; then nothing of the call was written.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from posthorn.engine.journal import (
+    AttemptQuery,
+    AttemptRow,
+    DecisionQuery,
+    DeliveryQuery,
+    DeliveryRow,
+    EventQuery,
+    Page,
+    RequestQuery,
+    TailPage,
+    Thread,
+)
+from posthorn.engine.records import (
+    Append,
+    AppendResult,
+    CapturedRequest,
+    Claim,
+    Decided,
+    Decision,
+    DecisionWork,
+    DeliveryWork,
+    EligibilityKey,
+    Event,
+    EventCount,
+    Firing,
+    Lease,
+    NewDelivery,
+    ReadyEndpoint,
+    Settlement,
+)
+from posthorn.engine.resources import Change, Kind, Resource, ResourceQuery
+
+
+class WorkStore(Protocol):
+    """Append, lease, ready, take, settle. Reads of `ready`, `take` and `claimed` are short and may run inline."""
+
+    async def append(self, units: Sequence[Append]) -> list[AppendResult]:
+        """Commit the units, each whole or not at all, and return one result for each in order.
+
+        When it returns, all of them are durable. Two units of one call that claim the same thing count in order.
+        """
+        ...
+
+    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
+        """Take over up to `most` shards that nobody holds at `now_ms`, each with its epoch raised by one.
+
+        Shards that this node already holds are extended to `until_ms` and returned too, epoch unchanged.
+        """
+        ...
+
+    async def release(self, node: str) -> None:
+        """Give up all shards of this node at once."""
+        ...
+
+    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+        """List the endpoints with deliveries due in (after_ms, now_ms]; `after_ms` None means all up to now.
+
+        The cost follows the number of endpoints, not of rows.
+        """
+        ...
+
+    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
+        """Read up to `room` due deliveries of one endpoint, oldest due first, leaving out the ids in `held`."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Apply outcomes. False: the row changed meanwhile or the epoch no longer holds; nothing was written for it."""
+        ...
+
+    async def enqueue(self, delivery: NewDelivery) -> None:
+        """Queue a delivery by hand (replay): a finished one begins its schedule anew, a pending one becomes due now.
+
+        The attempts made so far keep counting; the next one's trigger is manual.
+        """
+        ...
+
+    async def cancel(self, delivery: str, reason: str) -> bool:
+        """Take a pending delivery off the queue. False when it is not pending."""
+        ...
+
+    def take_decisions(self, shards: Sequence[int], *, room: int, now_ms: int, held: set[str]) -> list[DecisionWork]:
+        """Read up to `room` events that wait to be decided, oldest first, leaving out the ids in `held`."""
+        ...
+
+    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+        """Return what is remembered of these keys; a key that never fired is absent."""
+        ...
+
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        """Commit decisions, counters, firings and deliveries of each event together. False as in `settle`."""
+        ...
+
+    async def event_counts(self, profile: str) -> list[EventCount]:
+        """Return the profile's counters, by type."""
+        ...
+
+    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+        """Return an unexpired claim, to answer a repeated call before doing its work."""
+        ...
+
+    async def forget_claims(self, *, now_ms: int, most: int) -> int:
+        """Delete up to `most` expired claims and return how many went."""
+        ...
+
+    async def prune(self, *, before_ms: int, most: int) -> int:
+        """Delete up to `most` journal rows older than this, never those of a pending delivery; return how many went."""
+        ...
+
+
+class Registry(Protocol):
+    """What people configure. Every write is recorded as a change that other nodes can follow."""
+
+    async def insert(self, resource: Resource) -> None:
+        """Store a new resource; raises Conflict when its id or uid is taken under the same parent."""
+        ...
+
+    async def replace(self, resource: Resource) -> None:
+        """Overwrite a resource; raises NotFound when it is gone, Conflict when its new uid is taken."""
+        ...
+
+    async def delete(self, kind: Kind, workspace: str, identifier: str) -> bool:
+        """Remove a resource by its id. False when there was none."""
+        ...
+
+    async def get(self, kind: Kind, workspace: str, identifier: str, *, parent: str = "") -> Resource | None:
+        """Find one by id or uid."""
+        ...
+
+    async def page(self, query: ResourceQuery) -> list[Resource]:
+        """List resources in id order after (or before) a given id."""
+        ...
+
+    async def all(self, kind: Kind) -> list[Resource]:
+        """Every resource of a kind, for the start."""
+        ...
+
+    async def changes(self, after: int) -> list[Change]:
+        """What was written since change number `after`, oldest first."""
+        ...
+
+    async def last_change(self) -> int:
+        """The number of the newest change, 0 when there is none."""
+        ...
+
+    async def meta(self, key: str) -> str | None:
+        """A value that the installation remembers about itself."""
+        ...
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember a value about the installation."""
+        ...
+
+
+class Journal(Protocol):
+    """Everything that happened, for reading."""
+
+    async def request(self, workspace: str, identifier: str) -> CapturedRequest | None:
+        """One captured request, whole."""
+        ...
+
+    async def requests(self, query: RequestQuery) -> Page[CapturedRequest]:
+        """Captured requests without their bodies."""
+        ...
+
+    async def event(self, workspace: str, identifier: str, *, application: str | None = None) -> Event | None:
+        """One event with its payload, by id, or by uid within its application."""
+        ...
+
+    async def events(self, query: EventQuery) -> Page[Event]:
+        """Events; payloads only when the query asks for them."""
+        ...
+
+    async def delivery(self, workspace: str, identifier: str) -> DeliveryRow | None:
+        """One delivery with its present state."""
+        ...
+
+    async def deliveries(self, query: DeliveryQuery) -> Page[DeliveryRow]:
+        """Deliveries by event, endpoint or state."""
+        ...
+
+    async def attempt(self, workspace: str, identifier: str) -> AttemptRow | None:
+        """One attempt, whole."""
+        ...
+
+    async def attempts(self, query: AttemptQuery) -> Page[AttemptRow]:
+        """Attempts by event, endpoint, delivery, status."""
+        ...
+
+    async def decisions(self, query: DecisionQuery) -> Page[Decision]:
+        """Decisions by event, automation or outcome."""
+        ...
+
+    async def thread(self, workspace: str, identifier: str) -> Thread | None:
+        """Everything that hangs together with one request, event, delivery, attempt or decision id."""
+        ...
+
+    async def tail(self, workspace: str, *, after: int | None, limit: int) -> TailPage:
+        """What was committed after a cursor, in commit order; `after` None returns no rows and the present cursor."""
+        ...
+
+    async def forget_payload(self, workspace: str, event: str) -> bool:
+        """Erase an event's payload, keeping the record of it."""
+        ...
+
+    async def forget_response(self, workspace: str, attempt: str) -> bool:
+        """Erase an attempt's response body, keeping the record of it."""
+        ...

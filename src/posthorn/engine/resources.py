@@ -1,0 +1,221 @@
+"""What people configure. Stored whole as JSON documents, held whole in memory by the directory.
+
+Every resource has `id`, `workspace`, `parent` ("" or the id of what contains it), `uid` (the caller's own id, unique
+under its parent), `created_ms` and `updated_ms`. Sealed texts are made and opened by `posthorn.vault`; the context
+that they are bound to is the resource's id.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from posthorn.signing import NoVerification, Verification
+
+
+class Kind(StrEnum):
+    """The kinds of resources; also the names of their tables."""
+
+    WORKSPACE = "workspace"
+    API_KEY = "api_key"
+    SOURCE = "source"
+    APPLICATION = "application"
+    ENDPOINT = "endpoint"
+    EVENT_TYPE = "event_type"
+    AUTOMATION = "automation"
+    SECRET = "secret"  # noqa: S105 - a kind, not a credential
+
+
+class Resource(Struct, frozen=True, kw_only=True):
+    """What all resources share."""
+
+    id: str
+    workspace: str
+    parent: str = ""
+    uid: str | None = None
+    created_ms: int
+    updated_ms: int
+
+
+class Workspace(Resource, frozen=True, kw_only=True):
+    """The tenant boundary. Its `workspace` is its own id."""
+
+    name: str
+
+
+class ApiKey(Resource, frozen=True, kw_only=True):
+    """A credential for the API. Only its keyed digest is kept."""
+
+    name: str
+    digest: str  #: hex HMAC-SHA-256 of the key
+    ending: str  #: its last four characters, to tell keys apart
+
+
+class SealedSecret(Struct, frozen=True, kw_only=True):
+    """One secret of a source or endpoint; during rotation the older ones stay valid until they expire."""
+
+    sealed: str
+    created_ms: int
+    expires_ms: int | None = None
+
+
+class DedupeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Where a source finds the key that makes two requests the same one. Exactly one of the two is set."""
+
+    header: str | None = None
+    field: str | None = None  #: dot path into the JSON body
+
+
+class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What a source answers to an accepted request."""
+
+    status: Annotated[int, Meta(ge=200, le=599)] = 202
+    headers: dict[str, str] = {}
+    body: str | None = None  #: None answers with the ids of the request and the event
+
+
+class Source(Resource, frozen=True, kw_only=True):
+    """An inbound address of ours."""
+
+    name: str
+    token_sealed: str
+    token_digest: str  #: hex SHA-256 of the token, which has 160 random bits
+    verification: Verification = NoVerification()
+    secrets: tuple[SealedSecret, ...] = ()
+    dedupe: DedupeRule | None = None
+    answer: Answer = Answer()
+    event_type: str = "webhook.received"  #: a template over `request` and `body`
+    body_limit_bytes: int = 10 * 1024 * 1024
+    enabled: bool = True
+
+
+class Application(Resource, frozen=True, kw_only=True):
+    """A consumer that we send to."""
+
+    name: str
+    metadata: dict[str, str] = {}
+    throttle_rate: int | None = None  #: attempts per second to each endpoint that has none of its own
+
+
+class Endpoint(Resource, frozen=True, kw_only=True):
+    """A URL that receives. `parent` is its application."""
+
+    url: str
+    description: str = ""
+    metadata: dict[str, str] = {}
+    event_types: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    disabled: bool = False
+    disabled_reason: str | None = None  #: set when Posthorn did it, such as "gone" after a 410
+    secrets: tuple[SealedSecret, ...]  #: the first signs; all unexpired ones sign during rotation
+    headers_sealed: str | None = None  #: JSON object of extra headers; they often carry credentials
+    throttle_rate: int | None = None  #: attempts per second
+    retry_schedule_seconds: tuple[int, ...] | None = None
+    deadline_seconds: float | None = None
+
+
+class EventType(Resource, frozen=True, kw_only=True):
+    """A name with optional JSON Schema versions. Its `uid` is the name."""
+
+    description: str = ""
+    schemas: dict[str, Any] | None = None
+    archived: bool = False
+    deprecated: bool = False
+    feature_flags: tuple[str, ...] = ()
+    group_name: str | None = None
+    retry_schedule_seconds: tuple[int, ...] | None = None
+
+
+class EventTrigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Fires on events of this type, and of this source when one is named."""
+
+    event_type: Annotated[str, Meta(min_length=1, max_length=256)]
+    source: str | None = None
+
+
+class Always(Struct, frozen=True, forbid_unknown_fields=True, tag="always"):
+    """Every matching event fires."""
+
+
+class Once(Struct, frozen=True, forbid_unknown_fields=True, tag="once"):
+    """The first matching event of a profile fires, and never another."""
+
+
+class OncePerKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="once_per_key"):
+    """The first matching event of a profile for each rendered key fires."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=4096)]  #: a template, such as {{ event.data.mode }}
+
+
+class AgainAfter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="again_after"):
+    """A matching event fires when the last firing for the profile is at least so long ago."""
+
+    seconds: Annotated[int, Meta(ge=1)]
+
+
+Eligibility = Always | Once | OncePerKey | AgainAfter
+
+
+class SendStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to make. URL, header values and body are templates."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    method: str = "POST"
+    headers: dict[str, str] = {}
+    body: Annotated[str, Meta(max_length=256 * 1024)] | None = None  #: None sends the event's payload unchanged
+
+
+class Automation(Resource, frozen=True, kw_only=True):
+    """Trigger, conditions, eligibility, step; every edit is a new version."""
+
+    name: str
+    enabled: bool = True
+    version: int = 1
+    trigger: EventTrigger
+    conditions: Any = None  #: the tree as JSON; `posthorn.conditions` decodes it
+    eligibility: Eligibility = Always()
+    send: SendStep
+    secrets: tuple[SealedSecret, ...] = ()  #: sign its requests, like an endpoint's
+    throttle_rate: int | None = None
+    retry_schedule_seconds: tuple[int, ...] | None = None
+
+
+class Secret(Resource, frozen=True, kw_only=True):
+    """An encrypted value, referenced by its name (`uid`), never shown again."""
+
+    sealed: str
+
+
+TYPES: dict[Kind, type[Resource]] = {
+    Kind.WORKSPACE: Workspace,
+    Kind.API_KEY: ApiKey,
+    Kind.SOURCE: Source,
+    Kind.APPLICATION: Application,
+    Kind.ENDPOINT: Endpoint,
+    Kind.EVENT_TYPE: EventType,
+    Kind.AUTOMATION: Automation,
+    Kind.SECRET: Secret,
+}
+KINDS: dict[type[Resource], Kind] = {resource_type: kind for kind, resource_type in TYPES.items()}
+
+
+class ResourceQuery(Struct, frozen=True, kw_only=True):
+    """A page of resources. `after` is exclusive; backwards pages go towards the start of the order."""
+
+    kind: Kind
+    workspace: str
+    parent: str = ""
+    after: str | None = None
+    backwards: bool = False
+    descending: bool = False
+    limit: int = 50
+    by_uid: bool = False  #: order by uid in place of id (event types are listed by name)
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One write to the registry. `resource` None means that it was deleted."""
+
+    number: int
+    kind: Kind
+    id: str
+    resource: Resource | None

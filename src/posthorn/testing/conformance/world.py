@@ -1,0 +1,128 @@
+"""The store under test, its clock, and the steps that the tests repeat."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pytest
+
+from posthorn import ids
+from posthorn.engine import settlements
+from posthorn.engine.ports import Journal, Registry, WorkStore
+from posthorn.engine.records import (
+    Append,
+    AppendResult,
+    DecisionWork,
+    DeliveryWork,
+    Event,
+    ReadyEndpoint,
+    Settlement,
+)
+from posthorn.engine.shards import SHARDS, shard_of
+from posthorn.testing.clock import ManualClock
+from posthorn.testing.factories import ENDPOINT, a_failed_attempt, a_message, a_unit, an_attempt, an_event
+
+ALL_SHARDS = range(SHARDS)
+NODE = ids.first_id(ids.NODE, 0)
+OTHER_NODE = ids.first_id(ids.NODE, ids.EPOCH_MS + 1000)
+FAR_MS = 365 * 24 * 3_600_000
+
+
+class Store(WorkStore, Registry, Journal, Protocol):
+    """An object that implements all three ports."""
+
+
+class World:
+    """A store that one node owns from the start, and a clock that moves one second for each thing that is made."""
+
+    def __init__(self, store: Store, clock: ManualClock) -> None:
+        self.store = store
+        self.clock = clock
+        self.epochs: dict[int, int] = {}
+
+    @property
+    def now_ms(self) -> int:
+        """The present."""
+        return self.clock.now_ms()
+
+    def later(self, seconds: float = 1) -> int:
+        """Move the clock and return the new present."""
+        self.clock.advance(seconds)
+        return self.now_ms
+
+    async def own(self, node: str = NODE) -> None:
+        """Lease every shard for a year and remember the epochs."""
+        leases = await self.store.lease(node, now_ms=self.now_ms, until_ms=self.now_ms + FAR_MS, most=SHARDS)
+        self.epochs = {lease.shard: lease.epoch for lease in leases}
+
+    async def lose_to(self, node: str = OTHER_NODE) -> None:
+        """Let another node take over every shard; the epochs that we remember are stale from now on."""
+        await self.store.release(NODE)
+        await self.store.lease(node, now_ms=self.now_ms, until_ms=self.now_ms + FAR_MS, most=SHARDS)
+
+    def event(self, **overrides: Any) -> Event:
+        """Make an event that is received a second later than the one before."""
+        return an_event(**({"received_ms": self.later()} | overrides))
+
+    def message(self, **overrides: Any) -> Event:
+        """Make a message to an application, a second later."""
+        return a_message(**({"received_ms": self.later()} | overrides))
+
+    async def append(self, *units: Append) -> list[AppendResult]:
+        """Commit units together."""
+        return await self.store.append(units)
+
+    async def publish(self, event: Event | None = None, *, endpoints: Sequence[str] = (ENDPOINT,)) -> Event:
+        """Commit one event with a delivery for each endpoint."""
+        event = self.event() if event is None else event
+        await self.store.append([a_unit(event, endpoints=endpoints)])
+        return event
+
+    def due(self, endpoint: str = ENDPOINT, *, room: int = 100, held: Sequence[str] = ()) -> list[DeliveryWork]:
+        """Take what is due now at an endpoint."""
+        lane = ReadyEndpoint(shard=shard_of(endpoint), endpoint=endpoint, due_ms=self.now_ms)
+        return self.store.take(lane, room=room, now_ms=self.now_ms, held=set(held))
+
+    async def publish_and_take(self) -> DeliveryWork:
+        """Commit one event for the default endpoint and take its delivery."""
+        event = await self.publish()
+        return next(work for work in self.due() if work.event == event.id)
+
+    def undecided(self, *, room: int = 100, held: Sequence[str] = ()) -> list[DecisionWork]:
+        """Take the events that wait to be decided."""
+        return self.store.take_decisions(ALL_SHARDS, room=room, now_ms=self.now_ms, held=set(held))
+
+    def delivered(self, work: DeliveryWork, **overrides: Any) -> Settlement:
+        """Say that the work was delivered just now."""
+        attempt = an_attempt(work, **({"started_ms": self.now_ms} | overrides))
+        return settlements.delivered(work, self.epochs[work.shard], attempt)
+
+    def failed(self, work: DeliveryWork, *, retry_in_ms: int, **overrides: Any) -> Settlement:
+        """Say that an attempt just failed and the next one is due later."""
+        due_ms = self.now_ms + retry_in_ms
+        attempt = a_failed_attempt(work, next_ms=due_ms, **({"started_ms": self.now_ms} | overrides))
+        return settlements.retry_at(work, self.epochs[work.shard], attempt, due_ms)
+
+    def exhausted(self, work: DeliveryWork, **overrides: Any) -> Settlement:
+        """Say that the last attempt of the schedule just failed."""
+        attempt = a_failed_attempt(work, **({"started_ms": self.now_ms} | overrides))
+        return settlements.exhausted(work, self.epochs[work.shard], attempt)
+
+    def deferred(self, work: DeliveryWork, *, by_ms: int) -> Settlement:
+        """Put the work off without an attempt."""
+        return settlements.deferred(work, self.epochs[work.shard], self.now_ms + by_ms)
+
+    def cancelled(self, work: DeliveryWork, reason: str = "endpoint_gone") -> Settlement:
+        """Say that there is nowhere left to send the work."""
+        return settlements.cancelled(work, self.epochs[work.shard], reason)
+
+    async def settle(self, *outcomes: Settlement) -> list[bool]:
+        """Apply outcomes together."""
+        return await self.store.settle(outcomes)
+
+
+@pytest.fixture
+async def world(store: Store, clock: ManualClock) -> World:
+    """Own every shard of the store under test."""
+    world = World(store, clock)
+    await world.own()
+    return world

@@ -1,0 +1,236 @@
+"""The store in memory: append, shards, the queue of deliveries. Plain on purpose."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from posthorn.engine.records import (
+    AlreadyClaimed,
+    Append,
+    Appended,
+    AppendResult,
+    CapturedRequest,
+    Claim,
+    DeliveryState,
+    DeliveryWork,
+    Event,
+    Lease,
+    NewDelivery,
+    Payload,
+    ReadyEndpoint,
+    RequestOutcome,
+    Settlement,
+    Trigger,
+)
+from posthorn.engine.shards import shard_of
+from posthorn.testing.memory_tables import Ownership, StoredDelivery, TableReader, Tables, Undecided
+
+
+class MemoryDeliveries(TableReader):
+    """Append, lease, ready, take, settle, enqueue, cancel."""
+
+    async def append(self, units: Sequence[Append]) -> list[AppendResult]:
+        """Commit the units together.
+
+        A claim is taken while it has not expired by the store's clock. The first taken claim of a unit, in
+        the unit's order, is the one reported. A unit refused this way keeps only its request: outcome
+        duplicate, answer status and event those of the claim. Decision work is due when its event was received.
+        Raises NotFound for a delivery of an unknown event.
+        """
+        batch = _Batch(self._tables)
+        results = [batch.add(unit) for unit in units]
+        batch.commit()
+        return results
+
+    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
+        """Renew what this node holds, take over up to `most` more.
+
+        Held means `until_ms` after now: a node's own lease that ran out is nobody's, and its epoch is raised
+        like any other's. `most` does not count renewals. The leases come in order of shard.
+        """
+        shards = self._tables.shards
+        held = {shard for shard, owned in shards.items() if owned.node == node and owned.until_ms > now_ms}
+        free = [shard for shard, owned in shards.items() if owned.node is None or owned.until_ms <= now_ms]
+        taken = set(free[:most])
+        for shard in held | taken:
+            epoch = shards[shard].epoch + (shard in taken)
+            shards[shard] = Ownership(node=node, epoch=epoch, until_ms=until_ms)
+        return [Lease(shard=shard, epoch=shards[shard].epoch, until_ms=until_ms) for shard in sorted(held | taken)]
+
+    async def release(self, node: str) -> None:
+        """Make this node's shards free; the epochs rise when somebody takes them."""
+        for shard, owned in self._tables.shards.items():
+            if owned.node == node:
+                self._tables.shards[shard] = Ownership(epoch=owned.epoch)
+
+    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+        """List each endpoint once with its oldest due inside (after_ms, now_ms], oldest first."""
+        oldest: dict[tuple[int, str], int] = {}
+        for row in self._tables.deliveries.values():
+            in_window = row.due_ms <= now_ms and (after_ms is None or row.due_ms > after_ms)
+            if row.is_pending and row.shard in shards and in_window:
+                lane = (row.shard, row.endpoint)
+                oldest[lane] = min(oldest.get(lane, row.due_ms), row.due_ms)
+        return [
+            ReadyEndpoint(shard=shard, endpoint=endpoint, due_ms=due_ms)
+            for (shard, endpoint), due_ms in sorted(oldest.items(), key=lambda item: (item[1], item[0]))
+        ]
+
+    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
+        """Read due deliveries of a lane by due, then id. The lane's own `due_ms` plays no part."""
+        due = [
+            row
+            for row in self._tables.deliveries.values()
+            if row.is_pending
+            and (row.shard, row.endpoint) == (lane.shard, lane.endpoint)
+            and row.due_ms <= now_ms
+            and row.id not in held
+        ]
+        due.sort(key=lambda row: (row.due_ms, row.id))
+        return [self._delivery_work(row) for row in due[:room]]
+
+    def _delivery_work(self, row: StoredDelivery) -> DeliveryWork:
+        # Retention never takes the event of a pending delivery, so it is there.
+        event = self._tables.events[row.event].row
+        return DeliveryWork(
+            id=row.id,
+            shard=row.shard,
+            endpoint=row.endpoint,
+            due_ms=row.due_ms,
+            event=row.event,
+            attempts=row.attempts,
+            step=row.step,
+            trigger=row.trigger,
+            payload=Payload(
+                type=event.type,
+                body=self._tables.payload_of(event) or b"",
+                content_type=event.content_type,
+                content_encoding=event.content_encoding,
+            ),
+            rendered=row.rendered,
+        )
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Apply outcomes in order, each by itself.
+
+        A row is unchanged while it is pending with the same `due_ms`; whoever moves a row must move its due.
+        The delivery's end state is its attempt's. An attempt made ends a manual trigger; a deferral does not.
+        """
+        applied = [self._settle_delivery(settlement) for settlement in settlements]
+        attempts = [
+            settlement.attempt
+            for settlement, done in zip(settlements, applied, strict=True)
+            if done and settlement.attempt is not None
+        ]
+        self._tables.commit(attempts=attempts)
+        return applied
+
+    def _settle_delivery(self, settlement: Settlement) -> bool:
+        row = self._tables.deliveries.get(settlement.work.id)
+        if row is None or not row.is_pending or row.due_ms != settlement.work.due_ms:
+            return False
+        if not self._tables.holds(row.shard, settlement.epoch):
+            return False
+        self._tables.deliveries[row.id] = _settled(row, settlement)
+        return True
+
+    async def enqueue(self, delivery: NewDelivery) -> None:
+        """Queue by hand.
+
+        A pending delivery keeps its step and becomes due at `due_ms`; a finished one starts at step 0. What
+        was rendered is kept unless the new delivery brings its own. Raises NotFound when the event is gone.
+        """
+        # Made first in every case, because it raises when the event is gone.
+        fresh = replace(self._tables.new_delivery(delivery), trigger=Trigger.MANUAL)
+        row = self._tables.deliveries.get(delivery.id)
+        if row is not None:
+            fresh = replace(
+                fresh,
+                attempts=row.attempts,
+                step=row.step if row.is_pending else 0,
+                rendered=row.rendered if delivery.rendered is None else delivery.rendered,
+            )
+        self._tables.deliveries[delivery.id] = fresh
+
+    async def cancel(self, delivery: str, reason: str) -> bool:
+        """Take a pending delivery off the queue, whoever owns its shard."""
+        row = self._tables.deliveries.get(delivery)
+        if row is None or not row.is_pending:
+            return False
+        self._tables.deliveries[delivery] = replace(row, state=DeliveryState.CANCELLED, reason=reason)
+        return True
+
+
+def _settled(row: StoredDelivery, settlement: Settlement) -> StoredDelivery:
+    attempt = settlement.attempt
+    if attempt is not None:
+        row = replace(row, attempts=row.attempts + 1, trigger=Trigger.SCHEDULED)
+    if settlement.next_due_ms is not None:
+        return replace(row, due_ms=settlement.next_due_ms, step=settlement.next_step)
+    if attempt is not None:
+        return replace(row, state=attempt.state)
+    return replace(row, state=DeliveryState.CANCELLED, reason=settlement.cancelled)
+
+
+class _Batch:
+    """The units of one append, collected first, so that a failure on the way writes nothing."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._claims: dict[tuple[str, str], Claim] = {}
+        self._requests: list[CapturedRequest] = []
+        self._events: list[Event] = []
+        self._deliveries: list[NewDelivery] = []
+        self._undecided: list[Undecided] = []
+
+    def add(self, unit: Append) -> AppendResult:
+        """Collect a unit, or only its request when a claim is taken."""
+        for claim in unit.claims:
+            taken = self._taken(claim)
+            if taken is not None:
+                return self._refuse(unit.request, claim, taken)
+        self._claims |= {(claim.scope, claim.key): claim for claim in unit.claims}
+        if unit.request is not None:
+            self._requests.append(unit.request)
+        if unit.event is not None:
+            self._events.append(unit.event)
+            if unit.profile is not None:
+                self._undecided.append(_decision_work(unit.event, unit.profile))
+        self._deliveries += unit.deliveries
+        return Appended()
+
+    def _taken(self, claim: Claim) -> Claim | None:
+        key = (claim.scope, claim.key)
+        taken = self._claims.get(key) or self._tables.claims.get(key)
+        return taken if taken is not None and taken.expires_ms > self._tables.clock.now_ms() else None
+
+    def _refuse(self, request: CapturedRequest | None, claim: Claim, taken: Claim) -> AlreadyClaimed:
+        if request is not None:
+            duplicate = replace(
+                request,
+                outcome=RequestOutcome.DUPLICATE,
+                answer_status=taken.answer_status,
+                event=taken.event,
+            )
+            self._requests.append(duplicate)
+        return AlreadyClaimed(
+            scope=taken.scope,
+            same_request=taken.fingerprint == claim.fingerprint,
+            answer_status=taken.answer_status,
+            answer_body=taken.answer_body,
+            event=taken.event,
+        )
+
+    def commit(self) -> None:
+        """Write everything, or raise NotFound and write nothing."""
+        known = {event.id for event in self._events} | self._tables.events.keys()
+        for delivery in self._deliveries:
+            if delivery.event not in known:
+                self._tables.new_delivery(delivery)  # It raises the error that says what is missing.
+        self._tables.commit(requests=self._requests, events=self._events, deliveries=self._deliveries)
+        self._tables.claims |= self._claims
+        self._tables.undecided |= {undecided.event: undecided for undecided in self._undecided}
+
+
+def _decision_work(event: Event, profile: str) -> Undecided:
+    return Undecided(event=event.id, shard=shard_of(profile), profile=profile, due_ms=event.received_ms)
