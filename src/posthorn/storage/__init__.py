@@ -1,0 +1,1 @@
+"""The stores behind the engine's ports. Only `server.assembly` imports them."""

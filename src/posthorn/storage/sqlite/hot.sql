@@ -1,0 +1,110 @@
+-- The hot statements. Each has a name and one sentence; `:rows` and `:list` are spelled out by statements.py.
+
+-- claim_all: Take claims, also expired ones; the change count tells whether all were free.
+INSERT INTO claim (scope, key, fingerprint, answer_status, answer_body, event, expires_ms)
+SELECT column1, column2, column3, column4, column5, column6, column7 FROM (VALUES :rows) WHERE true
+ON CONFLICT (scope, key) DO UPDATE SET
+    fingerprint = excluded.fingerprint, answer_status = excluded.answer_status,
+    answer_body = excluded.answer_body, event = excluded.event, expires_ms = excluded.expires_ms
+WHERE claim.expires_ms <= ?
+
+-- find_claim: Read one unexpired claim.
+SELECT fingerprint, answer_status, answer_body, event, expires_ms FROM claim
+WHERE scope = ? AND key = ? AND expires_ms > ?
+
+-- insert_requests: Keep captured requests.
+INSERT INTO request (seq, id, workspace, source, received_ms, method, target, http_version, head, peer, duration_us,
+    outcome, cause, detail, answer_status, event, body)
+VALUES :rows
+
+-- insert_events: Keep events.
+INSERT INTO event (seq, id, workspace, type, occurred_ms, received_ms, user, uid, source, request, application,
+    channels, content_type, content_encoding, payload)
+VALUES :rows
+
+-- insert_deliveries: Queue deliveries.
+INSERT INTO delivery (shard, endpoint, due_ms, id, event, attempts, step, trigger) VALUES :rows
+
+-- insert_rendered: Keep the requests that automations rendered.
+INSERT INTO rendered (delivery, shown, sealed) VALUES :rows
+
+-- insert_decision_work: Queue events for deciding.
+INSERT INTO decision_work (due_ms, id, shard, profile) VALUES :rows
+
+-- ready_window: List lanes with a delivery that became due in a window of time.
+SELECT shard, endpoint, min(due_ms) FROM delivery INDEXED BY delivery_due
+WHERE due_ms > ? AND due_ms <= ? GROUP BY shard, endpoint
+
+-- ready_all: List all lanes with a due delivery by jumping from lane to lane in the primary key.
+WITH RECURSIVE lane (shard, endpoint) AS (
+    SELECT id, (SELECT endpoint FROM delivery AS d WHERE d.shard = shard.id ORDER BY d.endpoint LIMIT 1) FROM shard
+    UNION ALL
+    SELECT shard, (SELECT endpoint FROM delivery AS d
+        WHERE d.shard = lane.shard AND d.endpoint > lane.endpoint ORDER BY d.endpoint LIMIT 1)
+    FROM lane WHERE endpoint IS NOT NULL
+)
+SELECT shard, endpoint,
+    (SELECT d.due_ms FROM delivery AS d
+     WHERE d.shard = lane.shard AND d.endpoint = lane.endpoint ORDER BY d.due_ms LIMIT 1)
+FROM lane WHERE endpoint IS NOT NULL
+
+-- take: Read the head of a lane.
+SELECT id, due_ms, event, attempts, step, trigger FROM delivery
+WHERE shard = ? AND endpoint = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?
+
+-- payloads: Read the bytes of events, from their own row or from the captured request.
+SELECT e.id, e.type, coalesce(e.payload, r.body, x''), e.content_type, e.content_encoding
+FROM event AS e LEFT JOIN request AS r ON r.id = e.request AND e.payload IS NULL
+WHERE e.id IN (:list)
+
+-- rendered: Read rendered requests.
+SELECT delivery, shown, sealed FROM rendered WHERE delivery IN (:list)
+
+-- live_deliveries: Tell which taken rows are unchanged under an epoch that still holds, as one JSON list of row numbers.
+SELECT json_group_array(v.column1) FROM (VALUES :rows) AS v
+CROSS JOIN delivery AS d ON d.shard = v.column2 AND d.endpoint = v.column3 AND d.due_ms = v.column4 AND d.id = v.column5
+CROSS JOIN shard AS s ON s.id = v.column2 AND s.epoch = v.column6
+
+-- delete_deliveries: Take deliveries off the queue that `live_deliveries` just found unchanged.
+DELETE FROM delivery WHERE id IN (:list)
+
+-- insert_attempts: Keep attempts.
+INSERT INTO attempt (seq, id, workspace, application, delivery, event, endpoint, number, trigger, state, started_ms,
+    next_ms, method, url, request_headers, response_status, response_headers, error, detail, dns_us, connect_us, tls_us,
+    wait_us, total_us, response_body)
+VALUES :rows
+
+-- insert_cancelled: Remember deliveries that ended without an attempt.
+INSERT OR REPLACE INTO cancelled (delivery, event, endpoint, reason, cancelled_ms) VALUES :rows
+
+-- take_decisions: Read the oldest events that wait to be decided.
+SELECT w.id, w.shard, w.profile, w.due_ms, e.workspace, e.type, e.occurred_ms, e.received_ms, e.user, e.uid, e.source,
+    e.request, e.application, e.channels, e.content_type, e.content_encoding, coalesce(e.payload, r.body), r.head
+FROM decision_work AS w JOIN event AS e ON e.id = w.id LEFT JOIN request AS r ON r.id = e.request
+WHERE w.due_ms <= ? ORDER BY w.due_ms, w.id LIMIT ?
+
+-- live_decisions: Tell which taken events still wait under an epoch that still holds, as one JSON list of row numbers.
+SELECT json_group_array(v.column1) FROM (VALUES :rows) AS v
+CROSS JOIN decision_work AS w ON w.due_ms = v.column2 AND w.id = v.column3
+CROSS JOIN shard AS s ON s.id = v.column4 AND s.epoch = v.column5
+
+-- delete_decision_work: Take events off the deciding queue.
+DELETE FROM decision_work WHERE id IN (:list)
+
+-- insert_decisions: Keep decisions.
+INSERT INTO decision (seq, id, workspace, automation, version, event, profile, decided_ms, outcome, reason, detail, data,
+    delivery)
+VALUES :rows
+
+-- put_firings: Remember firings.
+INSERT OR REPLACE INTO firing (automation, profile, key, times, last_ms) VALUES :rows
+
+-- find_firing: Read what is remembered of one eligibility key.
+SELECT times, last_ms FROM firing WHERE automation = ? AND profile = ? AND key = ?
+
+-- add_counts: Add to profiles' event counters.
+INSERT INTO event_count (profile, type, count, first_ms, last_ms)
+SELECT column1, column2, column3, column4, column5 FROM (VALUES :rows) WHERE true
+ON CONFLICT (profile, type) DO UPDATE SET
+    count = count + excluded.count,
+    first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)

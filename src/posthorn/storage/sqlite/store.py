@@ -1,0 +1,40 @@
+"""The embedded store as one object: the three ports over one open database."""
+
+from pathlib import Path
+
+from posthorn.clock import Clock
+from posthorn.storage.sqlite.database import Database
+from posthorn.storage.sqlite.journal import SqliteJournal
+from posthorn.storage.sqlite.leases import open_shards
+from posthorn.storage.sqlite.payloads import Payloads
+from posthorn.storage.sqlite.registry import SqliteRegistry
+from posthorn.storage.sqlite.work import SqliteWorkStore
+
+
+class SqliteStore(SqliteWorkStore, SqliteRegistry, SqliteJournal):
+    """WorkStore, Registry and Journal in one data folder."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._payloads = Payloads(database)
+
+    @classmethod
+    async def open(cls, folder: Path, clock: Clock) -> "SqliteStore":
+        """Open a data folder for this process alone. Raises StartRefused when it is taken, foreign or too new."""
+        store = cls(Database(folder, clock))
+        await store._database.write(open_shards)
+        return store
+
+    async def forget_payload(self, workspace: str, event: str) -> bool:
+        """Erase an event's payload, in memory too."""
+        self._payloads.forget(event)
+        return await super().forget_payload(workspace, event)
+
+    def figures(self) -> dict[str, int]:
+        """Count what the store did since the start: transactions committed and statements run."""
+        writer = self._database.writer
+        return {"commits": writer.commits, "statements": writer.statements}
+
+    def close(self) -> None:
+        """Finish queued writes and let go of the folder."""
+        self._database.close()

@@ -1,0 +1,200 @@
+"""The work store over SQLite."""
+
+from collections.abc import Mapping, Sequence
+
+from posthorn.engine.records import (
+    Append,
+    Appended,
+    AppendResult,
+    Claim,
+    Decided,
+    DecisionWork,
+    DeliveryWork,
+    EligibilityKey,
+    Event,
+    EventCount,
+    Firing,
+    Lease,
+    NewDelivery,
+    ReadyEndpoint,
+    RenderedRequest,
+    Settlement,
+    Trigger,
+)
+from posthorn.engine.shards import SHARDS
+from posthorn.ids import DELIVERY, first_id
+from posthorn.storage.sqlite import append, decisions, deliveries, leases, prune
+from posthorn.storage.sqlite.database import Database
+from posthorn.storage.sqlite.payloads import Payloads
+from posthorn.storage.sqlite.statements import chunks, for_list, statement
+
+_TRIGGERS = {trigger.value: trigger for trigger in Trigger}
+
+
+class SqliteWorkStore:
+    """Implements the WorkStore port."""
+
+    _database: Database
+    _payloads: Payloads
+
+    async def append(self, units: Sequence[Append]) -> list[AppendResult]:
+        """Commit the units; one result for each."""
+        results = await self._database.write(lambda transaction: append.append_units(transaction, units))
+        self._payloads.remember(
+            unit for unit, result in zip(units, results, strict=True) if isinstance(result, Appended)
+        )
+        return results
+
+    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
+        """Extend and take over shards."""
+        return await self._database.write(
+            lambda transaction: leases.lease(transaction, node, now_ms=now_ms, until_ms=until_ms, most=most)
+        )
+
+    async def release(self, node: str) -> None:
+        """Give up all shards of this node."""
+        await self._database.write(lambda transaction: leases.release(transaction, node))
+
+    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+        """List lanes with deliveries that became due in a window, or with any due one."""
+        if after_ms is None:
+            rows = self._database.look(statement("ready_all"), ())
+        else:
+            rows = self._database.look(statement("ready_window"), (after_ms, now_ms))
+        owned = None if len(shards) == SHARDS else set(shards)
+        return [
+            ReadyEndpoint(shard=shard, endpoint=endpoint, due_ms=due_ms)
+            for shard, endpoint, due_ms in rows
+            if due_ms is not None and due_ms <= now_ms and (owned is None or shard in owned)
+        ]
+
+    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
+        """Read the head of a lane with payloads."""
+        rows = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, room + len(held)))
+        rows = [row for row in rows if row[0] not in held][:room]
+        if not rows:
+            return []
+        payloads = self._payloads.get([row[2] for row in rows])
+        rendered = self._rendered([row[0] for row in rows]) if lane.endpoint.startswith("auto_") else {}
+        return [
+            DeliveryWork(
+                id=identifier,
+                shard=lane.shard,
+                endpoint=lane.endpoint,
+                due_ms=due_ms,
+                event=event,
+                attempts=attempts,
+                step=step,
+                trigger=_TRIGGERS[trigger],
+                payload=payloads[event],
+                rendered=rendered.get(identifier),
+            )
+            for identifier, due_ms, event, attempts, step, trigger in rows
+            if event in payloads
+        ]
+
+    def _rendered(self, ids: Sequence[str]) -> dict[str, RenderedRequest]:
+        return {
+            delivery: RenderedRequest(shown=shown, sealed=sealed)
+            for chunk in chunks(ids)
+            for delivery, shown, sealed in self._database.look(for_list("rendered", len(chunk)), list(chunk))
+        }
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Apply outcomes."""
+        return await self._database.write(lambda transaction: deliveries.settle(transaction, settlements))
+
+    async def enqueue(self, delivery: NewDelivery) -> None:
+        """Queue a delivery by hand."""
+        await self._database.write(lambda transaction: deliveries.enqueue(transaction, delivery))
+
+    async def cancel(self, delivery: str, reason: str) -> bool:
+        """Take a pending delivery off the queue."""
+        return await self._database.write(lambda transaction: deliveries.cancel(transaction, delivery, reason))
+
+    def take_decisions(self, shards: Sequence[int], *, room: int, now_ms: int, held: set[str]) -> list[DecisionWork]:
+        """Read the oldest events that wait to be decided."""
+        owned = None if len(shards) == SHARDS else set(shards)
+        # One process owns all shards of this store; when it holds fewer for a moment, it reads more to find its own.
+        limit = room + len(held) if owned is None else -1
+        work = []
+        for row in self._database.look(statement("take_decisions"), (now_ms, limit)):
+            if row[0] in held or (owned is not None and row[1] not in owned):
+                continue
+            work.append(_to_decision_work(row))
+            if len(work) == room:
+                break
+        return work
+
+    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+        """Return what is remembered of these keys."""
+        found: dict[EligibilityKey, Firing] = {}
+        for key in keys:
+            rows = self._database.look(statement("find_firing"), (key.automation, key.profile, key.key))
+            if rows:
+                found[key] = Firing(times=rows[0][0], last_ms=rows[0][1])
+        return found
+
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        """Commit what each event changes."""
+        return await self._database.write(lambda transaction: decisions.settle_decisions(transaction, decided))
+
+    async def event_counts(self, profile: str) -> list[EventCount]:
+        """Return a profile's counters, by type."""
+        rows = self._database.look(
+            "SELECT type, count, first_ms, last_ms FROM event_count WHERE profile = ? ORDER BY type",
+            (profile,),
+        )
+        return [
+            EventCount(profile=profile, type=name, count=count, first_ms=first_ms, last_ms=last_ms)
+            for name, count, first_ms, last_ms in rows
+        ]
+
+    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+        """Return an unexpired claim."""
+        rows = self._database.look(statement("find_claim"), (scope, key, now_ms))
+        if not rows:
+            return None
+        fingerprint, status, body, event, expires_ms = rows[0]
+        return Claim(
+            scope=scope,
+            key=key,
+            fingerprint=fingerprint,
+            answer_status=status,
+            answer_body=body,
+            event=event,
+            expires_ms=expires_ms,
+        )
+
+    async def forget_claims(self, *, now_ms: int, most: int) -> int:
+        """Delete expired claims."""
+        return await self._database.write(
+            lambda transaction: prune.forget_claims(transaction, now_ms=now_ms, most=most)
+        )
+
+    async def prune(self, *, before_ms: int, most: int) -> int:
+        """Delete old journal rows."""
+        first_delivery = first_id(DELIVERY, before_ms)
+        return await self._database.write(
+            lambda transaction: prune.prune(transaction, before_ms=before_ms, first_delivery=first_delivery, most=most)
+        )
+
+
+def _to_decision_work(row: tuple) -> DecisionWork:  # type: ignore[type-arg]
+    event = Event(
+        id=row[0],
+        workspace=row[4],
+        type=row[5],
+        occurred_ms=row[6],
+        received_ms=row[7],
+        user=row[8],
+        uid=row[9],
+        source=row[10],
+        request=row[11],
+        application=row[12],
+        channels=tuple(row[13].split(",")) if row[13] else (),
+        content_type=row[14],
+        content_encoding=row[15],
+        payload=row[16],
+    )
+    return DecisionWork(id=row[0], shard=row[1], profile=row[2], due_ms=row[3], event=event, head=row[17])

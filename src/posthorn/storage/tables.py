@@ -1,0 +1,276 @@
+"""The tables, for both databases. Migrations must add up to exactly this; a test proves it.
+
+`seq` orders journal rows by commit: `(commit time in ms) << 20` plus a counter, so it is the time index as well.
+The queues (`delivery`, `decision_work`) are narrow: payloads stay in `event` and `request`, stored once.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from posthorn.engine.resources import Kind
+
+metadata = MetaData()
+
+_SEQ = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's rowid alias must be spelled INTEGER
+
+
+def _required(name: str, kind: type[Text] | type[BigInteger] | type[SmallInteger] | type[LargeBinary]) -> Column:  # type: ignore[type-arg]
+    return Column(name, kind(), nullable=False)
+
+
+def _seq() -> Column:  # type: ignore[type-arg]
+    return Column("seq", _SEQ, primary_key=True, autoincrement=False)
+
+
+claim = Table(
+    "claim",
+    metadata,
+    _required("scope", Text),
+    _required("key", Text),
+    _required("fingerprint", LargeBinary),
+    _required("answer_status", SmallInteger),
+    _required("answer_body", LargeBinary),
+    Column("event", Text),
+    _required("expires_ms", BigInteger),
+    PrimaryKeyConstraint("scope", "key"),
+    Index("claim_expires", "expires_ms"),
+    sqlite_with_rowid=False,
+)
+
+request = Table(
+    "request",
+    metadata,
+    _seq(),
+    _required("id", Text),
+    _required("workspace", Text),
+    _required("source", Text),
+    _required("received_ms", BigInteger),
+    _required("method", Text),
+    _required("target", LargeBinary),
+    _required("http_version", Text),
+    _required("head", LargeBinary),
+    _required("peer", Text),
+    _required("duration_us", BigInteger),
+    _required("outcome", Text),
+    Column("cause", Text),
+    Column("detail", Text),
+    _required("answer_status", SmallInteger),
+    Column("event", Text),
+    _required("body", LargeBinary),
+    Index("request_id", "id", unique=True),
+    Index("request_source", "source"),
+    Index("request_repeats", "event", sqlite_where=text("outcome = 'duplicate'")),
+    Index("request_rejected", "workspace", sqlite_where=text("outcome = 'rejected'")),
+)
+
+event = Table(
+    "event",
+    metadata,
+    _seq(),
+    _required("id", Text),
+    _required("workspace", Text),
+    _required("type", Text),
+    _required("occurred_ms", BigInteger),
+    _required("received_ms", BigInteger),
+    Column("user", Text),
+    Column("uid", Text),
+    Column("source", Text),
+    Column("request", Text),
+    Column("application", Text),
+    _required("channels", Text),
+    Column("content_type", Text),
+    Column("content_encoding", Text),
+    Column("payload", LargeBinary),
+    Index("event_id", "id", unique=True),
+    Index("event_by_type", "workspace", "type"),
+    Index("event_application", "application", sqlite_where=text("application IS NOT NULL")),
+    Index("event_user", "workspace", "user", sqlite_where=text("user IS NOT NULL")),
+    Index("event_uid", "workspace", "uid", sqlite_where=text("uid IS NOT NULL")),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _required("shard", SmallInteger),
+    _required("endpoint", Text),
+    _required("due_ms", BigInteger),
+    _required("id", Text),
+    _required("event", Text),
+    _required("attempts", SmallInteger),
+    _required("step", SmallInteger),
+    _required("trigger", Text),
+    PrimaryKeyConstraint("shard", "endpoint", "due_ms", "id"),
+    Index("delivery_due", "due_ms"),
+    Index("delivery_id", "id", unique=True),
+    Index("delivery_event", "event"),
+    sqlite_with_rowid=False,
+)
+
+rendered = Table(
+    "rendered",
+    metadata,
+    Column("delivery", Text, primary_key=True, nullable=False),
+    _required("shown", LargeBinary),
+    Column("sealed", Text),
+)
+
+cancelled = Table(
+    "cancelled",
+    metadata,
+    Column("delivery", Text, primary_key=True, nullable=False),
+    _required("event", Text),
+    _required("endpoint", Text),
+    _required("reason", Text),
+    _required("cancelled_ms", BigInteger),
+    Index("cancelled_event", "event"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    _seq(),
+    _required("id", Text),
+    _required("workspace", Text),
+    Column("application", Text),
+    _required("delivery", Text),
+    _required("event", Text),
+    _required("endpoint", Text),
+    _required("number", SmallInteger),
+    _required("trigger", Text),
+    _required("state", Text),
+    _required("started_ms", BigInteger),
+    Column("next_ms", BigInteger),
+    _required("method", Text),
+    _required("url", Text),
+    _required("request_headers", LargeBinary),
+    Column("response_status", SmallInteger),
+    Column("response_headers", LargeBinary),
+    Column("error", Text),
+    Column("detail", Text),
+    _required("dns_us", BigInteger),
+    _required("connect_us", BigInteger),
+    _required("tls_us", BigInteger),
+    _required("wait_us", BigInteger),
+    _required("total_us", BigInteger),
+    Column("response_body", LargeBinary),
+    Index("attempt_id", "id", unique=True),
+    Index("attempt_event", "event"),
+    Index("attempt_endpoint", "endpoint"),
+    Index("attempt_delivery", "delivery"),
+    Index("attempt_exhausted", "endpoint", sqlite_where=text("state = 'exhausted'")),
+)
+
+decision_work = Table(
+    "decision_work",
+    metadata,
+    _required("due_ms", BigInteger),
+    _required("id", Text),
+    _required("shard", SmallInteger),
+    _required("profile", Text),
+    PrimaryKeyConstraint("due_ms", "id"),
+    Index("decision_work_id", "id"),
+    sqlite_with_rowid=False,
+)
+
+firing = Table(
+    "firing",
+    metadata,
+    _required("automation", Text),
+    _required("profile", Text),
+    _required("key", Text),
+    _required("times", BigInteger),
+    _required("last_ms", BigInteger),
+    PrimaryKeyConstraint("automation", "profile", "key"),
+    sqlite_with_rowid=False,
+)
+
+event_count = Table(
+    "event_count",
+    metadata,
+    _required("profile", Text),
+    _required("type", Text),
+    _required("count", BigInteger),
+    _required("first_ms", BigInteger),
+    _required("last_ms", BigInteger),
+    PrimaryKeyConstraint("profile", "type"),
+    sqlite_with_rowid=False,
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    _seq(),
+    _required("id", Text),
+    _required("workspace", Text),
+    _required("automation", Text),
+    _required("version", BigInteger),
+    _required("event", Text),
+    _required("profile", Text),
+    _required("decided_ms", BigInteger),
+    _required("outcome", Text),
+    _required("reason", Text),
+    _required("detail", Text),
+    _required("data", LargeBinary),
+    Column("delivery", Text),
+    Index("decision_id", "id", unique=True),
+    Index("decision_event", "event"),
+    Index("decision_automation", "automation"),
+)
+
+shard = Table(
+    "shard",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text),
+    _required("epoch", BigInteger),
+    _required("until_ms", BigInteger),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("number", _SEQ, primary_key=True, autoincrement=True),
+    _required("kind", Text),
+    _required("id", Text),
+    Column("document", LargeBinary),
+    sqlite_autoincrement=True,
+)
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True, nullable=False), _required("value", Text))
+
+
+def _resource_table(kind: Kind) -> Table:
+    return Table(
+        kind.value,
+        metadata,
+        Column("id", Text, primary_key=True, nullable=False),
+        _required("workspace", Text),
+        _required("parent", Text),
+        Column("uid", Text),
+        _required("created_ms", BigInteger),
+        _required("updated_ms", BigInteger),
+        _required("document", LargeBinary),
+        Index(f"{kind.value}_place", "workspace", "parent", "id"),
+        Index(
+            f"{kind.value}_uid",
+            "workspace",
+            "parent",
+            "uid",
+            unique=True,
+            sqlite_where=text("uid IS NOT NULL"),
+        ),
+    )
+
+
+resources: dict[Kind, Table] = {kind: _resource_table(kind) for kind in Kind}
