@@ -6,6 +6,7 @@ store keeps and compares, and a `datetime` costs ten times as much per event.
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 SECOND_MS = 1_000
@@ -38,7 +39,11 @@ class SystemClock:
         return time.monotonic()
 
 
+@lru_cache(maxsize=256)
+def _second_text(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 def iso_text(at_ms: int) -> str:
     """Write an instant as ISO 8601 in UTC with milliseconds: 2026-11-22T10:00:00.000Z."""
-    at = datetime.fromtimestamp(at_ms // SECOND_MS, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % SECOND_MS:03d}Z"
+    return f"{_second_text(at_ms // SECOND_MS)}.{at_ms % SECOND_MS:03d}Z"

@@ -6,16 +6,16 @@ so a range of time is a range of ids.
 """
 
 import os
+from functools import lru_cache
 
 EPOCH_MS = 1_400_000_000_000
 _STEP_MS = 4
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_TRIPLE = 62**3
-_TRIPLES = [a + b + c for a in _ALPHABET for b in _ALPHABET for c in _ALPHABET]
-_NINE = 62**9
 _BODY_LENGTH = 27
-_RANDOM_BYTES = 15
-_POOL_IDS = 256
+_RANDOM_BITS = 120
+_TAIL_LENGTH = 20  # 62 ** 20 is a little less than 2 ** 120, so 20 characters hold almost all of the random part
+_TAILS = 62**_TAIL_LENGTH
+_POOL_BYTES = 16 * 1024
 
 WORKSPACE = "ws"
 API_KEY = "key"
@@ -34,35 +34,39 @@ SECRET = "sec"  # noqa: S105 - a prefix, not a credential
 NODE = "node"
 
 
-class _RandomPool:
-    """Draws random bytes for many ids in one system call."""
+
+
+class _RandomText:
+    """Draws random base62 text for many ids in one system call."""
+
+    # Bytes from 248 on are thrown away: they would make the first eight characters likelier than the others.
+    _SPELLED = bytes(ord(_ALPHABET[byte % 62]) for byte in range(256))
+    _UNFAIR = bytes(range(248, 256))
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._text = ""
         self._at = 0
 
-    def take(self) -> bytes:
-        if self._at >= len(self._bytes):
-            self._bytes = os.urandom(_RANDOM_BYTES * _POOL_IDS)
-            self._at = 0
+    def take(self) -> str:
+        """Return the next 20 characters."""
         start = self._at
-        self._at = start + _RANDOM_BYTES
-        return self._bytes[start : self._at]
+        if start + _TAIL_LENGTH > len(self._text):
+            self._text = os.urandom(_POOL_BYTES).translate(self._SPELLED, self._UNFAIR).decode()
+            start = 0
+        self._at = start + _TAIL_LENGTH
+        return self._text[start : self._at]
 
 
-_pool = _RandomPool()
-os.register_at_fork(after_in_child=_pool.__init__)  # type: ignore[misc]  # a child must not repeat its parent's ids
+_random = _RandomText()
+os.register_at_fork(after_in_child=_random.__init__)  # type: ignore[misc]  # a child must not repeat its parent's ids
 
 
 def _base62(number: int) -> str:
-    high, low = divmod(number, _NINE)
-    high, middle = divmod(high, _NINE)
-    return "".join(
-        [
-            _TRIPLES[part // (_TRIPLE * _TRIPLE)] + _TRIPLES[part // _TRIPLE % _TRIPLE] + _TRIPLES[part % _TRIPLE]
-            for part in (high, middle, low)
-        ]
-    )
+    digits = []
+    for _ in range(_BODY_LENGTH):
+        number, digit = divmod(number, 62)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
 
 
 def _stamp(at_ms: int) -> int:
@@ -70,14 +74,31 @@ def _stamp(at_ms: int) -> int:
     return (seconds & 0xFFFFFFFF) << 8 | milliseconds // _STEP_MS
 
 
+@lru_cache(maxsize=64)
+def _head(stamp: int) -> str | None:
+    """Return the 7 leading characters under which any 20 characters stay within this stamp, None when there are none.
+
+    A stamp spans 2 ** 120 numbers, that is 1.89 times the numbers of 20 characters: in nine of ten stamps one whole
+    block of them fits. An id is then two pieces of text put together, with no arithmetic on 160-bit numbers.
+    """
+    block = -(-(stamp << _RANDOM_BITS) // _TAILS)
+    if (block + 1) * _TAILS > (stamp + 1) << _RANDOM_BITS:
+        return None
+    return _base62(block * _TAILS)[: _BODY_LENGTH - _TAIL_LENGTH]
+
+
 def new_id(prefix: str, at_ms: int) -> str:
     """Make an id of this kind for this instant."""
-    return f"{prefix}_{_base62(_stamp(at_ms) << 120 | int.from_bytes(_pool.take(), 'big'))}"
+    stamp = _stamp(at_ms)
+    head = _head(stamp)
+    if head is None:
+        return f"{prefix}_{_base62(stamp << _RANDOM_BITS | int.from_bytes(os.urandom(15), 'big'))}"
+    return f"{prefix}_{head}{_random.take()}"
 
 
 def first_id(prefix: str, at_ms: int) -> str:
     """Return the smallest id that this instant can have, to start a range of time."""
-    return f"{prefix}_{_base62(_stamp(at_ms) << 120)}"
+    return f"{prefix}_{_base62(_stamp(at_ms) << _RANDOM_BITS)}"
 
 
 def time_of(identifier: str) -> int | None:
@@ -91,5 +112,7 @@ def time_of(identifier: str) -> int | None:
         if digit < 0:
             return None
         number = number * 62 + digit
-    stamp = number >> 120
+    stamp = number >> _RANDOM_BITS
+    if stamp >> 40:
+        return None  # 27 characters can spell more than the 160 bits of an id
     return (stamp >> 8) * 1000 + (stamp & 0xFF) * _STEP_MS + EPOCH_MS

@@ -1,0 +1,1 @@
+"""The benchmark: constant-rate load, measured at the receiver, with the ceiling in the same run."""

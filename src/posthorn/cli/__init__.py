@@ -1,0 +1,1 @@
+"""The command line: one module per command, all words through `texts`, all foreign text made harmless."""

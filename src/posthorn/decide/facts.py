@@ -1,0 +1,62 @@
+"""What conditions and templates see: `event`, `user`, `source`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from posthorn.clock import iso_text
+from posthorn.engine.records import DecisionWork
+from posthorn.engine.resources import Source
+
+HOPS_HEADER = "posthorn-hops"
+
+
+def facts_of(work: DecisionWork, source: Source | None) -> dict[str, Any]:
+    """Build the facts of one event. A key is absent where there is nothing to say: no user, no source, no JSON."""
+    event = work.event
+    about: dict[str, Any] = {
+        "id": event.id,
+        "type": event.type,
+        "time": iso_text(event.occurred_ms),
+    }
+    if event.uid is not None:
+        about["uid"] = event.uid
+    data = json_of(event.payload)
+    if data is not None:
+        about["data"] = data
+    if work.head is not None:
+        about["headers"] = headers_of(work.head)
+    facts: dict[str, Any] = {"event": about}
+    if event.user is not None:
+        about["user"] = event.user
+        facts["user"] = {"id": event.user}
+    if source is not None:
+        facts["source"] = {"id": source.id, "name": source.name, "uid": source.uid}
+    return facts
+
+
+def json_of(payload: bytes | None) -> Any:
+    """Decode a payload that is JSON; None when it is not."""
+    if not payload:
+        return None
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def headers_of(head: bytes) -> dict[str, str]:
+    """Read header lines into a dict by lower-case name; a repeated name keeps its first value."""
+    headers: dict[str, str] = {}
+    for line in head.decode("latin-1").split("\r\n"):
+        name, separator, value = line.partition(":")
+        if separator:
+            headers.setdefault(name.lower(), value.strip())
+    return headers
+
+
+def hops_of(facts: Mapping[str, Any]) -> int:
+    """Return how many Posthorns the event came through."""
+    value = facts["event"].get("headers", {}).get(HOPS_HEADER, "0")
+    return int(value) if value.isascii() and value.isdigit() else 0

@@ -1,0 +1,59 @@
+"""What an attempt's result means: pure decisions over a response or a failure."""
+
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+from posthorn.clock import SECOND_MS
+from posthorn.deliver.transport import OutboundResponse, TransportFailure
+from posthorn.engine.fairqueue import Finish
+
+
+class Verdict(StrEnum):
+    """What to do after an attempt."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    HOPELESS = "hopeless"  #: the request itself cannot be sent, now or later
+    GONE = "gone"  #: 410: the receiver wants no more of this
+    NOT_OURS_TO_COUNT = "not_ours_to_count"  #: this node's own trouble: defer, count no attempt
+
+
+_GONE = 410
+_HOPELESS = frozenset(
+    {"url_invalid", "url_has_credentials", "scheme_not_allowed", "method_not_allowed", "header_not_allowed"}
+)
+
+
+def judge(result: OutboundResponse | TransportFailure) -> Verdict:
+    """Success is 200-299 only; a redirect is a failure and never followed."""
+    if isinstance(result, TransportFailure):
+        if result.code.is_ours:
+            return Verdict.NOT_OURS_TO_COUNT
+        return Verdict.HOPELESS if result.code in _HOPELESS else Verdict.RETRY
+    if 200 <= result.status <= 299:
+        return Verdict.DELIVERED
+    return Verdict.GONE if result.status == _GONE else Verdict.RETRY
+
+
+def finish_of(result: OutboundResponse | TransportFailure) -> Finish:
+    """Tell the fair queue how the receiver behaved."""
+    if isinstance(result, TransportFailure):
+        return Finish.UNANSWERED
+    return Finish.ANSWERED_WELL if 200 <= result.status <= 299 else Finish.ANSWERED_BADLY
+
+
+def retry_after_ms(result: OutboundResponse | TransportFailure, now_ms: int) -> int | None:
+    """Read Retry-After of a 429 or 503, in seconds or as a date (RFC 9110 §10.2.3)."""
+    if isinstance(result, TransportFailure) or result.status not in (429, 503):
+        return None
+    value = next((value for name, value in result.headers if name.lower() == b"retry-after"), None)
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:9]) * SECOND_MS
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(int(at.timestamp() * 1000) - now_ms, 0)

@@ -1,0 +1,114 @@
+"""From taken work to the exact request: URL, headers, signature, body, and the headers as the journal shows them."""
+
+import msgspec
+from msgspec import Struct
+
+from posthorn import __version__
+from posthorn.deliver.targets import MASK, SENSITIVE_HEADERS, LaneRules
+from posthorn.deliver.transport import OutboundRequest, Refusal, Target, parse_target
+from posthorn.engine.records import DeliveryWork, OutgoingRequest
+from posthorn.signing import sign
+from posthorn.vault import KeyRing
+
+HOPS_HEADER = "posthorn-hops"
+STORED_RESPONSE_BYTES = 16 * 1024
+READ_RESPONSE_BYTES = 64 * 1024
+USER_AGENT = f"Posthorn/{__version__} (+webhooks)"
+
+_JSON = "application/json"
+_decode_rendered = msgspec.json.Decoder(OutgoingRequest).decode
+
+
+class Prepared(Struct, frozen=True, kw_only=True, gc=False):
+    """A request ready to send, and how the journal will show it."""
+
+    request: OutboundRequest
+    url: str
+    shown_headers: list[tuple[str, str]]
+
+
+def prepare(work: DeliveryWork, rules: LaneRules, *, key_ring: KeyRing, now_ms: int) -> Prepared | Refusal:
+    """Build the request of one attempt. The bytes that are signed are the bytes that are sent."""
+    if work.rendered is None:
+        return _of_message(work, rules, now_ms)
+    return _of_rendered(work, rules, key_ring, now_ms)
+
+
+def _of_message(work: DeliveryWork, rules: LaneRules, now_ms: int) -> Prepared | Refusal:
+    if rules.url is None:
+        raise LookupError(f"delivery {work.id} of an automation has lost its rendered request")
+    target = parse_target(rules.url)
+    if isinstance(target, Refusal):
+        return target
+    payload = work.payload
+    headers = [("content-type", payload.content_type or _JSON), ("user-agent", USER_AGENT), (HOPS_HEADER, "1")]
+    if payload.content_encoding is not None:
+        headers.append(("content-encoding", payload.content_encoding))
+    headers += _identity(work.event, rules, now_ms, payload.body)
+    return _prepared("POST", rules.url, target, headers, payload.body, rules)
+
+
+def _of_rendered(work: DeliveryWork, rules: LaneRules, key_ring: KeyRing, now_ms: int) -> Prepared | Refusal:
+    rendered = work.rendered
+    if rendered is None:
+        raise LookupError(f"delivery {work.id} has no rendered request")
+    shown = _decode_rendered(rendered.shown)
+    real = shown
+    if rendered.sealed is not None:
+        real = _decode_rendered(key_ring.open(rendered.sealed, context=work.id))
+    target = parse_target(real.url)
+    if isinstance(target, Refusal):
+        return target
+    payload = work.payload
+    body = payload.body if real.body is None else real.body.encode()
+    headers = list(real.headers)
+    names = {name.lower() for name, _ in headers}
+    if "content-type" not in names:
+        own = (payload.content_type or _JSON) if real.body is None else _JSON
+        headers.append(("content-type", own))
+    if "user-agent" not in names:
+        headers.append(("user-agent", USER_AGENT))
+    if real.body is None and payload.content_encoding is not None and "content-encoding" not in names:
+        headers.append(("content-encoding", payload.content_encoding))
+    headers += _identity(work.id, rules, now_ms, body)
+    prepared = _prepared(real.method, shown.url, target, headers, body, rules)
+    if rendered.sealed is None:
+        return prepared
+    masked = [*shown.headers, *headers[len(real.headers) :]]
+    return msgspec.structs.replace(prepared, shown_headers=_masked(masked))
+
+
+def _identity(webhook_id: str, rules: LaneRules, now_ms: int, body: bytes) -> list[tuple[str, str]]:
+    seconds = now_ms // 1000
+    timestamp = str(seconds)
+    headers = [("webhook-id", webhook_id), ("webhook-timestamp", timestamp)]
+    if not rules.keys:
+        return headers
+    signature = sign(rules.keys, webhook_id, seconds, body)
+    headers += (
+        ("webhook-signature", signature),
+        ("svix-id", webhook_id),
+        ("svix-timestamp", timestamp),
+        ("svix-signature", signature),
+    )
+    return headers
+
+
+def _prepared(
+    method: str, url: str, target: Target, headers: list[tuple[str, str]], body: bytes, rules: LaneRules
+) -> Prepared:
+    request = OutboundRequest(
+        method=method,
+        target=target,
+        fixed_headers=rules.fixed_headers,
+        headers=[(name.encode(), value.encode()) for name, value in headers],
+        body=body,
+        deadline_seconds=rules.deadline_seconds,
+        read_limit_bytes=READ_RESPONSE_BYTES,
+    )
+    shown = [*rules.shown_headers, *headers] if rules.shown_headers else headers
+    return Prepared(request=request, url=url, shown_headers=shown if rules.url is not None else _masked(shown))
+
+
+def _masked(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, MASK if name.lower() in SENSITIVE_HEADERS else value) for name, value in headers]

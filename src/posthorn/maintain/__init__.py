@@ -1,0 +1,1 @@
+"""Keeping the store small: retention and expired claims."""

@@ -1,0 +1,43 @@
+"""Deletes what is older than the retention, in small batches with pauses, so that intake never notices."""
+
+from posthorn.clock import DAY_MS, Clock
+from posthorn.engine.ports import WorkStore
+from posthorn.errors import StoreUnavailable
+from posthorn.lifecycle import Service
+from posthorn.telemetry import Telemetry
+
+_BATCH = 500
+_BETWEEN_BATCHES_SECONDS = 0.05
+_BETWEEN_ROUNDS_SECONDS = 600.0
+
+
+class Pruner(Service):
+    """Prunes the journal and expired claims."""
+
+    def __init__(self, *, store: WorkStore, retention_days: int, clock: Clock, telemetry: Telemetry) -> None:
+        super().__init__(name="pruner", telemetry=telemetry, clock=clock)
+        self._store = store
+        self._retention_ms = retention_days * DAY_MS
+        self._rows = 0
+        self._claims = 0
+        self._began = 0.0
+
+    async def run_once(self) -> float:
+        """Delete one batch; come back soon while there is more."""
+        now_ms = self._clock.now_ms()
+        if not self._rows and not self._claims:
+            self._began = self._clock.monotonic()
+        try:
+            rows = await self._store.prune(before_ms=now_ms - self._retention_ms, most=_BATCH)
+            claims = await self._store.forget_claims(now_ms=now_ms, most=_BATCH)
+        except StoreUnavailable as error:
+            self._telemetry.emit("store.unavailable", cause=str(error))
+            return _BETWEEN_ROUNDS_SECONDS
+        self._rows += rows
+        self._claims += claims
+        if rows >= _BATCH or claims >= _BATCH:
+            return _BETWEEN_BATCHES_SECONDS
+        seconds = self._clock.monotonic() - self._began
+        self._telemetry.emit("prune.finished", rows=self._rows, claims=self._claims, seconds=seconds)
+        self._rows = self._claims = 0
+        return _BETWEEN_ROUNDS_SECONDS

@@ -1,0 +1,226 @@
+"""Sources: inbound addresses of ours, with their verification, dedupe rule and answer."""
+
+import hashlib
+import secrets as random
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+
+from posthorn import ids
+from posthorn.clock import Clock
+from posthorn.engine.directory import Directory
+from posthorn.engine.ports import Registry
+from posthorn.engine.resources import Answer, DedupeRule, SealedSecret, Source
+from posthorn.errors import Invalid
+from posthorn.manage.header_rules import check_headers
+from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.rotation import DEFAULT_GRACE_SECONDS, LONGEST_GRACE_SECONDS, rotated, valid
+from posthorn.manage.shapes import (
+    Fields,
+    Name,
+    Uid,
+    check_uid,
+    cleared,
+    given,
+    required,
+    settable_defaults,
+    settled_uid,
+)
+from posthorn.manage.template_rules import check_template
+from posthorn.signing import Verification, check_secret, needs_secret
+from posthorn.vault import KeyRing
+
+_TOKEN_BYTES = 20  # 160 random bits: nobody guesses an address
+_ANSWER_BODY_MOST_CHARACTERS = 65_536
+
+SecretText = Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class SourceFields(Fields, frozen=True, kw_only=True):
+    """What a caller may set of a source. `secrets` replaces all of them; it may be left out to keep them."""
+
+    name: Name | UnsetType = UNSET
+    uid: Uid | UnsetType | None = UNSET
+    verification: Verification | UnsetType = UNSET
+    secrets: Annotated[tuple[SecretText, ...], Meta(max_length=10)] | UnsetType | None = UNSET
+    dedupe: DedupeRule | UnsetType | None = UNSET
+    answer: Answer | UnsetType | None = UNSET
+    event_type: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType | None = UNSET
+    body_limit_bytes: Annotated[int, Meta(ge=1, le=100 * 1024 * 1024)] | UnsetType | None = UNSET
+    enabled: bool | UnsetType | None = UNSET
+
+
+class NewSourceSecret(Fields, frozen=True, kw_only=True):
+    """A sender's new secret, and how long the old ones stay valid."""
+
+    secret: SecretText
+    grace_period_seconds: Annotated[int, Meta(ge=0, le=LONGEST_GRACE_SECONDS)] | None = None
+
+
+class SourceRecord(Struct, frozen=True, kw_only=True):
+    """A source with its address, and those of its secrets that are valid now."""
+
+    source: Source
+    url: str
+    secrets: tuple[SealedSecret, ...]
+
+
+class Sources:
+    """Creates, changes and deletes sources. `inbox_url` is the public door's base URL, without a slash at its end."""
+
+    def __init__(
+        self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing, inbox_url: str
+    ) -> None:
+        self._registrar = Registrar(registry, directory, clock)
+        self._keyring = keyring
+        self._inbox_url = inbox_url.rstrip("/")
+
+    async def get(self, workspace: str, identifier: str) -> SourceRecord:
+        """Find a source by id or uid; raises NotFound."""
+        return self._record(await self._registrar.find(Source, workspace, identifier))
+
+    async def list(self, workspace: str, page: PageOf) -> tuple[list[SourceRecord], bool]:
+        """Return a page of sources, and whether nothing follows in its direction."""
+        rows, done = await self._registrar.page(Source, workspace, page)
+        return [self._record(row) for row in rows], done
+
+    async def identify(self, workspace: str, identifier: str | None) -> str | None:
+        """Return the id behind an id or uid, to filter by; see `Registrar.identify`."""
+        return await self._registrar.identify(Source, workspace, identifier)
+
+    async def create(self, workspace: str, fields: SourceFields) -> SourceRecord:
+        """Make a source with a new address; raises Invalid, Conflict when its uid is taken."""
+        values = cleared(Source, given(fields))
+        required(values, "name")
+        now_ms = self._registrar.now_ms()
+        identifier = ids.new_id(ids.SOURCE, now_ms)
+        texts = values.pop("secrets", ())
+        token = random.token_urlsafe(_TOKEN_BYTES)
+        source = Source(
+            id=identifier,
+            workspace=workspace,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            token_sealed=self._keyring.seal(token.encode(), context=identifier),
+            token_digest=token_digest(token),
+            secrets=self._sealed_all(identifier, texts, now_ms),
+            **values,
+        )
+        check_uid(source.uid, ids.SOURCE)
+        self._check(source)
+        return self._record(await self._registrar.add(source))
+
+    async def replace(self, workspace: str, identifier: str, fields: SourceFields) -> tuple[SourceRecord, bool]:
+        """Create or overwrite a source; True says that it is new.
+
+        What is not given takes its default. Address, uid and secrets are kept when they are not given.
+        """
+        async with self._registrar.editing:
+            existing = await self._registrar.seek(Source, workspace, identifier)
+            if existing is None:
+                uid = settled_uid(identifier, fields.uid, ids.SOURCE)
+                return await self.create(workspace, structs.replace(fields, uid=uid)), True
+            required(given(fields), "name")
+            defaults = {name: value for name, value in settable_defaults(Source).items() if name != "secrets"}
+            return await self._change(existing, defaults | cleared(Source, given(fields))), False
+
+    async def change(self, workspace: str, identifier: str, fields: SourceFields) -> SourceRecord:
+        """Change what is given; raises NotFound, Invalid, Conflict."""
+        async with self._registrar.editing:
+            existing = await self._registrar.find(Source, workspace, identifier)
+            return await self._change(existing, cleared(Source, given(fields)))
+
+    async def _change(self, existing: Source, values: dict[str, Any]) -> SourceRecord:
+        if "secrets" in values:
+            sealed = self._sealed_all(existing.id, values["secrets"], self._registrar.now_ms())
+            values = values | {"secrets": sealed}
+        changed: Source = structs.replace(existing, **values)
+        if changed.uid != existing.uid:
+            check_uid(changed.uid, ids.SOURCE)
+        self._check(changed)
+        return self._record(await self._registrar.put(changed))
+
+    async def rotate_secret(self, workspace: str, identifier: str, new: NewSourceSecret) -> SourceRecord:
+        """Accept a new secret from now on, and the old ones until the grace period ends.
+
+        Raises NotFound, Invalid.
+        """
+        async with self._registrar.editing:
+            source = await self._registrar.find(Source, workspace, identifier)
+            _check_secret(source.verification, new.secret, "secret")
+            now_ms = self._registrar.now_ms()
+            grace = new.grace_period_seconds
+            secrets = rotated(
+                source.secrets,
+                self._sealed(source.id, new.secret, now_ms),
+                grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+                now_ms=now_ms,
+            )
+            return self._record(await self._registrar.put(structs.replace(source, secrets=secrets)))
+
+    async def rotate_address(self, workspace: str, identifier: str) -> SourceRecord:
+        """Give a source a new address; the old one ends at once. Raises NotFound."""
+        async with self._registrar.editing:
+            source = await self._registrar.find(Source, workspace, identifier)
+            token = random.token_urlsafe(_TOKEN_BYTES)
+            changed = structs.replace(
+                source,
+                token_sealed=self._keyring.seal(token.encode(), context=source.id),
+                token_digest=token_digest(token),
+            )
+            return self._record(await self._registrar.put(changed))
+
+    async def delete(self, workspace: str, identifier: str) -> None:
+        """Delete a source; raises NotFound. Its address answers as if it had never been."""
+        async with self._registrar.editing:
+            await self._registrar.remove(await self._registrar.find(Source, workspace, identifier))
+
+    def _record(self, source: Source) -> SourceRecord:
+        token = self._keyring.open(source.token_sealed, context=source.id).decode()
+        return SourceRecord(
+            source=source,
+            url=f"{self._inbox_url}/in/{token}",
+            secrets=valid(source.secrets, self._registrar.now_ms()),
+        )
+
+    def _sealed(self, identifier: str, secret: str, now_ms: int) -> SealedSecret:
+        return SealedSecret(sealed=self._keyring.seal(secret.encode(), context=identifier), created_ms=now_ms)
+
+    def _sealed_all(self, identifier: str, texts: tuple[str, ...], now_ms: int) -> tuple[SealedSecret, ...]:
+        return tuple(self._sealed(identifier, text, now_ms) for text in texts)
+
+    def _check(self, source: Source) -> None:
+        live = valid(source.secrets, self._registrar.now_ms())
+        if needs_secret(source.verification) and not live:
+            raise Invalid.at("secrets", msg="this verification needs a secret: give the sender's", type="missing")
+        for place, secret in enumerate(live):
+            text = self._keyring.open(secret.sealed, context=source.id).decode()
+            _check_secret(source.verification, text, "secrets", place)
+        check_template(source.event_type, "eventType", escape="none")
+        _check_dedupe(source.dedupe)
+        _check_answer(source.answer)
+
+
+def token_digest(token: str) -> str:
+    """Return the digest that a source is found by when a request comes to its address."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _check_secret(verification: Verification, secret: str, *at: str | int) -> None:
+    try:
+        check_secret(verification, secret)
+    except Invalid as error:
+        raise Invalid.at(*at, msg=error.problems[0].msg, type=error.problems[0].type) from None
+
+
+def _check_dedupe(rule: DedupeRule | None) -> None:
+    if rule is not None and (rule.header is None) == (rule.field is None):
+        raise Invalid.at("dedupe", msg="give either header or field")
+
+
+def _check_answer(answer: Answer) -> None:
+    check_headers(answer.headers, "answer", "headers", signed=False)
+    if answer.body is not None and len(answer.body) > _ANSWER_BODY_MOST_CHARACTERS:
+        raise Invalid.at("answer", "body", msg=f"an answer has at most {_ANSWER_BODY_MOST_CHARACTERS} characters")
+    if answer.body and answer.status in {204, 304}:
+        raise Invalid.at("answer", "body", msg=f"an answer of status {answer.status} has no body")

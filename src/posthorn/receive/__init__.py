@@ -1,0 +1,1 @@
+"""What comes in: inbox addresses, events, messages. Verified, deduplicated, and answered only once it is durable."""

@@ -1,0 +1,60 @@
+"""Decoding JSON bodies strictly, with errors that name the place."""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from posthorn.errors import Invalid
+
+T = TypeVar("T")
+
+_AT = re.compile(r" - at `(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
+_UNKNOWN = re.compile(r"unknown field `(.+?)`")
+_MISSING = re.compile(r"missing required field `(.+?)`")
+_OFFSET = re.compile(r"\(byte (\d+)\)")
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a body. Raises Invalid with the place of the first problem."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise validation_problem(error) from None
+    except msgspec.DecodeError as error:
+        raise syntax_problem(error, body) from None
+    except UnicodeDecodeError as error:
+        msg = f"the body is not UTF-8: {error.reason} at byte {error.start}"
+        raise Invalid.at("body", msg=msg, type="json_invalid") from None
+
+
+def validation_problem(error: msgspec.ValidationError, *prefix: str | int) -> Invalid:
+    """Turn msgspec's message and its path into a located problem."""
+    text = str(error)
+    loc: list[str | int] = list(prefix) or ["body"]
+    at = _AT.search(text)
+    if at is not None:
+        text = text[: at.start()]
+        for name, index, _ in _STEP.findall(at.group(1)):
+            loc.append(int(index) if index else name or "...")
+    kind = "value_error"
+    unknown, missing = _UNKNOWN.search(text), _MISSING.search(text)
+    if unknown is not None:
+        loc.append(unknown.group(1))
+        text, kind = f"unknown field {unknown.group(1)!r}", "extra_forbidden"
+    elif missing is not None:
+        loc.append(missing.group(1))
+        text, kind = "this field is required", "missing"
+    return Invalid.at(*loc, msg=text, type=kind)
+
+
+def syntax_problem(error: msgspec.DecodeError, body: bytes) -> Invalid:
+    """Say where JSON breaks, as line and column."""
+    offset = _OFFSET.search(str(error))
+    at = int(offset.group(1)) if offset is not None else len(body)
+    before = body[:at]
+    line = before.count(b"\n") + 1
+    column = at - (before.rfind(b"\n") + 1) + 1
+    text = _OFFSET.sub("", str(error)).strip()
+    return Invalid.at("body", msg=f"not JSON: {text} (line {line}, column {column})", type="json_invalid")

@@ -1,0 +1,100 @@
+"""What answers at each door: hot paths first, by hand; everything else through the framework."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from posthorn.engine.ownership import Ownership
+from posthorn.errors import Unauthenticated
+from posthorn.manage.access import ApiKeys
+from posthorn.receive.events import Events
+from posthorn.receive.http import Receive, Scope, Send, answer, answer_json, header
+from posthorn.receive.inbox import PREFIX, Inbox
+from posthorn.receive.messages import Messages
+from posthorn.telemetry import Metrics
+
+_MESSAGES_HEAD = "/api/v1/app/"
+_MESSAGES_TAIL = "/msg"
+_NOT_HERE = {"code": "not_found", "detail": "this door answers inbox addresses only"}
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def authenticator(api_keys: ApiKeys) -> Callable[[Scope], str]:
+    """Return the check of the Authorization header that hot handlers use."""
+
+    def authenticate(scope: Scope) -> str:
+        value = header(scope["headers"], b"authorization")
+        if value is None or value[:7].lower() != b"bearer ":
+            raise Unauthenticated("no API key came with the call: send it as Authorization: Bearer <key>")
+        return api_keys.authenticate(value[7:].strip().decode("latin-1")).workspace
+
+    return authenticate
+
+
+class PrivateDoor:
+    """API, intake, metrics, health."""
+
+    def __init__(
+        self,
+        *,
+        messages: Messages,
+        events: Events,
+        api: Application,
+        metrics: Metrics,
+        ownership: Ownership,
+        store_figures: Callable[[], dict[str, int]],
+    ) -> None:
+        self._messages = messages
+        self._events = events
+        self._api = api
+        self._metrics = metrics
+        self._ownership = ownership
+        self._store_figures = store_figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path: str = scope["path"]
+        if len(path) > 1 and path.endswith("/"):
+            path = path.rstrip("/")
+        if scope["method"] == "POST":
+            if path.endswith(_MESSAGES_TAIL) and path.startswith(_MESSAGES_HEAD):
+                application = path[len(_MESSAGES_HEAD) : -len(_MESSAGES_TAIL)]
+                if "/" not in application:
+                    await self._messages.handle(application, scope, receive, send)
+                    return
+            elif path == "/api/v1/event":
+                await self._events.handle(scope, receive, send)
+                return
+        elif path == "/health":
+            await self._health(send)
+            return
+        elif path == "/metrics":
+            headers = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
+            await answer(send, 200, self._metrics.render() + self._store_metrics(), headers)
+            return
+        await self._api(scope, receive, send)
+
+    def _store_metrics(self) -> bytes:
+        lines = (f"posthorn_store_{name}_total {value}\n" for name, value in self._store_figures().items())
+        return "".join(lines).encode()
+
+    async def _health(self, send: Send) -> None:
+        owns = bool(self._ownership.epochs)
+        status = 200 if owns else 503
+        await answer_json(
+            send, status, {"status": "ok" if owns else "no shards", "shards": len(self._ownership.epochs)}
+        )
+
+
+class PublicDoor:
+    """Inbox addresses, and nothing else."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["path"].startswith(PREFIX):
+            await self._inbox.handle(scope, receive, send)
+        else:
+            await answer_json(send, 404, _NOT_HERE)

@@ -1,0 +1,71 @@
+"""What a store must have before anything runs: master key checked, pepper, workspace, owner key, directory loaded."""
+
+import secrets
+from dataclasses import dataclass
+
+from posthorn.clock import Clock
+from posthorn.engine.directory import Directory
+from posthorn.engine.ports import Registry
+from posthorn.engine.resources import ApiKey
+from posthorn.manage.access import ApiKeys
+from posthorn.settings import Settings
+from posthorn.vault import KeyRing, load_key_ring
+
+MASTER_KEY_FILE = "master.key"
+DEFAULT_WORKSPACE = "default"
+_CANARY = "master_key_canary"
+_PEPPER = "api_key_pepper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """The ground that the parts stand on."""
+
+    key_ring: KeyRing
+    directory: Directory
+    api_keys: ApiKeys
+    workspace: str
+    new_api_key: str | None
+
+
+async def found(registry: Registry, settings: Settings, clock: Clock) -> Founding:
+    """Prepare a new store, or check that this process may open what a present one has sealed. Raises StartRefused."""
+    key_ring = await _checked_key_ring(registry, settings)
+    directory = Directory()
+    await directory.load(registry)
+    api_keys = ApiKeys(registry, directory, clock, await _pepper(registry))
+    workspace = await api_keys.ensure_workspace(DEFAULT_WORKSPACE)
+    new_api_key = None
+    if settings.api_key is not None:
+        await api_keys.create(workspace.id, "owner", settings.api_key)
+    elif not directory.every(ApiKey):
+        _, new_api_key = await api_keys.create(workspace.id, "owner")
+    return Founding(
+        key_ring=key_ring,
+        directory=directory,
+        api_keys=api_keys,
+        workspace=workspace.id,
+        new_api_key=new_api_key,
+    )
+
+
+async def _checked_key_ring(registry: Registry, settings: Settings) -> KeyRing:
+    canary = await registry.meta(_CANARY)
+    key_ring = load_key_ring(
+        key_file=settings.data / MASTER_KEY_FILE,
+        environment_value=settings.master_key,
+        may_create=canary is None,
+    )
+    if canary is None:
+        await registry.set_meta(_CANARY, key_ring.make_canary())
+    else:
+        key_ring.check_canary(canary)
+    return key_ring
+
+
+async def _pepper(registry: Registry) -> bytes:
+    stored = await registry.meta(_PEPPER)
+    if stored is None:
+        stored = secrets.token_hex(32)
+        await registry.set_meta(_PEPPER, stored)
+    return bytes.fromhex(stored)

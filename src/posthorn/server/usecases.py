@@ -1,0 +1,58 @@
+"""The use cases behind the API, put together."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from posthorn.api.app import build_app
+from posthorn.api.services import ApiServices
+from posthorn.clock import Clock
+from posthorn.deliver.transport import AddressPolicy
+from posthorn.engine.records import Event
+from posthorn.manage.applications import Applications
+from posthorn.manage.automations import Automations
+from posthorn.manage.endpoints import Endpoints
+from posthorn.manage.event_types import EventTypes
+from posthorn.manage.examples import Examples
+from posthorn.manage.health import Health
+from posthorn.manage.history import History
+from posthorn.manage.idempotency import Idempotency
+from posthorn.manage.replay import Replay
+from posthorn.manage.secrets import Secrets
+from posthorn.manage.sources import Sources
+from posthorn.manage.statistics import Statistics
+from posthorn.server.founding import Founding
+from posthorn.storage.sqlite.store import SqliteStore
+from posthorn.telemetry import Telemetry
+
+Publish = Callable[[str, str, str, bytes, str | None], Awaitable[Event]]
+
+
+def build_api(
+    *,
+    store: SqliteStore,
+    founding: Founding,
+    policy: AddressPolicy,
+    publish: Publish,
+    inbox_url: str,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Any:
+    """Make the framework's application."""
+    directory, key_ring = founding.directory, founding.key_ring
+    services = ApiServices(
+        api_keys=founding.api_keys,
+        applications=Applications(store, directory, clock),
+        endpoints=Endpoints(store, directory, clock, key_ring, policy),
+        event_types=EventTypes(store, directory, clock),
+        sources=Sources(store, directory, clock, key_ring, inbox_url),
+        automations=Automations(store, directory, clock, policy),
+        secrets=Secrets(store, directory, clock, key_ring),
+        history=History(store),
+        replay=Replay(store, store, directory, clock),
+        statistics=Statistics(store, clock),
+        examples=Examples(directory, publish),
+        idempotency=Idempotency(store, clock, key_ring),
+        health=Health(store),
+        telemetry=telemetry,
+    )
+    return build_app(services)
