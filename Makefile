@@ -11,7 +11,7 @@ RUN_FLAGS = $(if $(filter-out 0 no false,$(DEMO)),--demo) \
 	$(if $(DATA),--data '$(DATA)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format docs bench soak lock clean
+.PHONY: help setup run test lint format docs bench soak migration lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,12 @@ docs: setup ## Write the pages that are rendered from code
 bench: setup ## Measure throughput and latency (BENCH_FLAGS=)
 	$(BIN)/python -m bench $(BENCH_FLAGS)
 
-soak: setup ## Run the long load test (BENCH_FLAGS=)
-	$(BIN)/python -m bench soak $(BENCH_FLAGS)
+soak: setup ## Run the long proofs: 200 crash rounds, then every measurement (BENCH_FLAGS=)
+	CRASH_ROUNDS=200 $(BIN)/python -m pytest -m crash -s $(PYTEST_FLAGS)
+	$(BIN)/python -m bench --long $(BENCH_FLAGS)
+
+migration: setup ## Write an empty migration to fill in (NAME=what_changes)
+	$(BIN)/python scripts/new_migration.py '$(NAME)'
 
 lock: setup ## Pin the newest allowed packages in requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 --generate-hashes \

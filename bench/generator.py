@@ -74,7 +74,10 @@ class Load:
         self.paths = [path.encode() for path in plan["paths"]]
         size = plan["size"] + plan["envelope"]
         self.heads = [
-            b"POST " + path + b" HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer " + plan["key"].encode()
+            b"POST "
+            + path
+            + b" HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer "
+            + plan["key"].encode()
             + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
             for path in self.paths
         ]

@@ -76,8 +76,9 @@ async def main(port: int, result: str) -> None:
         except TimeoutError:
             print(len(Receiver.numbers), flush=True)
     with open(result, "wb") as out:
-        for row in zip(Receiver.numbers, Receiver.times, Receiver.latencies, strict=True):
-            out.write(RECORD.pack(*row))
+        out.writelines(
+            RECORD.pack(*row) for row in zip(Receiver.numbers, Receiver.times, Receiver.latencies, strict=True)
+        )
     server.close()
 
 

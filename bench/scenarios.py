@@ -46,9 +46,7 @@ def run(scenario: Scenario, maxima: dict[str, float]) -> dict:
         server.post("/api/v1/app", {"name": "pending", "uid": "pending"})
         other = server.post("/api/v1/app/pending/endpoint", {"url": receiver.url + "/other"})
         server.stop(keep=True)
-        fill(
-            server.data, journal_rows=scenario.journal_rows, pending=scenario.pending, pending_endpoint=other["id"]
-        )
+        fill(server.data, journal_rows=scenario.journal_rows, pending=scenario.pending, pending_endpoint=other["id"])
         server = Server(server.data)
     try:
         return _measure(scenario, receiver, server, rate)
@@ -179,7 +177,9 @@ def standard(seconds: float) -> list[Scenario]:
         Scenario(name="1 M pending", seconds=s, pending=1_000_000, tags=("long",)),
         Scenario(name="10 M journal rows", seconds=s, journal_rows=10_000_000, tags=("long",)),
         Scenario(name="inbox capture", seconds=s, kind="inbox"),
-        Scenario(name="events, 100 automations, 3 match", seconds=min(s, 30), kind="event", automations=100, matching=3),
+        Scenario(
+            name="events, 100 automations, 3 match", seconds=min(s, 30), kind="event", automations=100, matching=3
+        ),
         Scenario(name="events, 1,000 automations, none match", seconds=min(s, 30), kind="event", automations=1000),
         Scenario(name="ceiling, again", kind="ceiling", seconds=min(s, 20)),
     ]

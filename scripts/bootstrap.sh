@@ -84,6 +84,6 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$(fingerprint)" ]; then
     say "Installing the pinned packages. This takes a minute, once."
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         --require-hashes -r "$root/requirements.lock"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps -e "$root"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e "$root"
     fingerprint >"$stamp"
 fi

@@ -13,7 +13,8 @@ from posthorn.engine.resources import Application
 from posthorn.errors import Conflict, Invalid, NotFound, Unauthenticated
 from posthorn.manage.access import ApiKeys
 from posthorn.manage.applications import ApplicationFields, Applications
-from posthorn.manage.endpoints import EndpointFields, Endpoints, NewSecret
+from posthorn.manage.endpoints import EndpointFields, Endpoints
+from posthorn.manage.signing_secrets import NewSecret
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.memory import MemoryStore
 from posthorn.vault import KeyRing

@@ -12,6 +12,7 @@ from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
 from posthorn.engine.resources import Automation, Eligibility, EventTrigger, SendStep
 from posthorn.manage.automations import AutomationFields
+from posthorn.manage.signing_secrets import NewSecret
 
 
 class AutomationOut(Out, frozen=True, kw_only=True):
@@ -30,6 +31,12 @@ class AutomationOut(Out, frozen=True, kw_only=True):
     retry_schedule_seconds: tuple[int, ...] | None
     created_at: str
     updated_at: str
+
+
+class SigningSecretOut(Out, frozen=True, kw_only=True):
+    """What a receiver verifies with."""
+
+    key: str
 
 
 def automation_out(automation: Automation) -> AutomationOut:
@@ -99,6 +106,23 @@ async def delete_automation(request: ApiRequest, automation_id: PathId) -> None:
     await services.automations.delete(workspace, automation_id)
 
 
+@get("/automation/{automation_id:str}/secret")
+async def get_automation_secret(request: ApiRequest, automation_id: PathId) -> SigningSecretOut:
+    """Get what receivers verify the automation's requests with."""
+    services, workspace = at_desk(request)
+    return SigningSecretOut(key=await services.automations.secret(workspace, automation_id))
+
+
+@post("/automation/{automation_id:str}/secret/rotate", dto=ExactJson, return_dto=None, status_code=200)
+async def rotate_automation_secret(
+    request: ApiRequest, automation_id: PathId, data: JSONBody[NewSecret | None] = None
+) -> SigningSecretOut:
+    """Sign with a new secret; the old one signs too until the grace period (24 hours, at most 7 days) ends."""
+    services, workspace = at_desk(request)
+    key = await services.automations.rotate_secret(workspace, automation_id, data or NewSecret())
+    return SigningSecretOut(key=key)
+
+
 ROUTES = [
     list_automations,
     create_automation,
@@ -106,4 +130,6 @@ ROUTES = [
     replace_automation,
     change_automation,
     delete_automation,
+    get_automation_secret,
+    rotate_automation_secret,
 ]

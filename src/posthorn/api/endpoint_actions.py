@@ -15,9 +15,9 @@ from posthorn.api.rendering import Out
 from posthorn.api.services import ApiRequest, ApiServices, PathId, at_desk
 from posthorn.clock import iso_text
 from posthorn.engine.resources import Application, Endpoint
-from posthorn.manage.endpoints import NewSecret
 from posthorn.manage.replay import Requeued
 from posthorn.manage.shapes import EventTypeName
+from posthorn.manage.signing_secrets import NewSecret
 
 
 class In(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

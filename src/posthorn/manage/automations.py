@@ -30,8 +30,10 @@ from posthorn.manage.shapes import (
     settable_defaults,
     settled_uid,
 )
+from posthorn.manage.signing_secrets import NewSecret, SigningSecrets
 from posthorn.manage.template_rules import check_template, is_template
 from posthorn.templating import Template, uses_secrets
+from posthorn.vault import KeyRing
 
 _METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")
 _WORKINGS = frozenset({"trigger", "conditions", "eligibility", "send"})
@@ -55,9 +57,12 @@ class AutomationFields(Fields, frozen=True, kw_only=True):
 class Automations:
     """Creates, changes and deletes automations."""
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock, policy: AddressPolicy) -> None:
+    def __init__(
+        self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing, policy: AddressPolicy
+    ) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._directory = directory
+        self._secrets = SigningSecrets(keyring)
         self._policy = policy
 
     async def get(self, workspace: str, identifier: str) -> Automation:
@@ -77,9 +82,11 @@ class Automations:
         values = cleared(Automation, given(fields))
         required(values, "name", "trigger", "send")
         now_ms = self._registrar.now_ms()
+        identifier = ids.new_id(ids.AUTOMATION, now_ms)
         automation = Automation(
-            id=ids.new_id(ids.AUTOMATION, now_ms),
+            id=identifier,
             workspace=workspace,
+            secrets=(self._secrets.sealed(identifier, None, "secret", now_ms),),
             created_ms=now_ms,
             updated_ms=now_ms,
             **values,
@@ -95,7 +102,8 @@ class Automations:
                 uid = settled_uid(identifier, fields.uid, ids.AUTOMATION)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name", "trigger", "send")
-            values = settable_defaults(Automation) | cleared(Automation, given(fields))
+            defaults = {name: value for name, value in settable_defaults(Automation).items() if name != "secrets"}
+            values = defaults | cleared(Automation, given(fields))
             return await self._change(existing, values), False
 
     async def change(self, workspace: str, identifier: str, fields: AutomationFields) -> Automation:
@@ -111,6 +119,19 @@ class Automations:
         # An automation whose secret or source is gone can still be renamed and switched off.
         must_work = values.get("enabled") or not _WORKINGS.isdisjoint(values)
         return await self._registrar.put(await self._checked(changed) if must_work else changed)
+
+    async def secret(self, workspace: str, identifier: str) -> str:
+        """Return what receivers verify its requests with: `whsec_…`, or the `whpk_…` of a key pair."""
+        automation = await self.get(workspace, identifier)
+        return self._secrets.public(automation.id, automation.secrets)
+
+    async def rotate_secret(self, workspace: str, identifier: str, new: NewSecret) -> str:
+        """Sign with a new secret from now on, and with the old ones too until the grace period ends."""
+        async with self._registrar.editing:
+            automation = await self.get(workspace, identifier)
+            secrets = self._secrets.rotated(automation.id, automation.secrets, new, self._registrar.now_ms())
+            await self._registrar.put(structs.replace(automation, secrets=secrets))
+        return await self.secret(workspace, identifier)
 
     async def delete(self, workspace: str, identifier: str) -> None:
         """Delete an automation; raises NotFound. Its pending deliveries are cancelled."""

@@ -11,11 +11,10 @@ from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.deliver.transport.failures import Refusal
 from posthorn.engine.directory import Directory
 from posthorn.engine.ports import Registry
-from posthorn.engine.resources import Application, Endpoint, SealedSecret
+from posthorn.engine.resources import Application, Endpoint
 from posthorn.errors import Invalid
 from posthorn.manage.header_rules import SENSITIVE, check_headers
 from posthorn.manage.registrar import PageOf, Registrar
-from posthorn.manage.rotation import DEFAULT_GRACE_SECONDS, LONGEST_GRACE_SECONDS, rotated
 from posthorn.manage.shapes import (
     Channels,
     DeadlineSeconds,
@@ -34,7 +33,7 @@ from posthorn.manage.shapes import (
     settable_defaults,
     settled_uid,
 )
-from posthorn.signing import new_symmetric_secret, parse_secret, public_form
+from posthorn.manage.signing_secrets import NewSecret, SigningSecrets
 from posthorn.vault import KeyRing
 
 
@@ -53,13 +52,6 @@ class EndpointFields(Fields, frozen=True, kw_only=True):
     deadline_seconds: DeadlineSeconds | UnsetType | None = UNSET
 
 
-class NewSecret(Fields, frozen=True, kw_only=True):
-    """A secret to rotate to: one of the caller's, or None to have one made."""
-
-    key: str | None = None
-    grace_period_seconds: Annotated[int, Meta(ge=0, le=LONGEST_GRACE_SECONDS)] | None = None
-
-
 class ShownHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """Added headers as they may be shown: of sensitive ones only the name."""
 
@@ -75,6 +67,7 @@ class Endpoints:
     ) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._keyring = keyring
+        self._secrets = SigningSecrets(keyring)
         self._policy = policy
 
     async def get(self, application: Application, identifier: str) -> Endpoint:
@@ -110,7 +103,7 @@ class Endpoints:
                 parent=application.id,
                 created_ms=now_ms,
                 updated_ms=now_ms,
-                secrets=(self._sealed_secret(identifier, secret, "secret", now_ms),),
+                secrets=(self._secrets.sealed(identifier, secret, "secret", now_ms),),
                 headers_sealed=self._sealed_headers(identifier, headers) if headers else None,
                 **values,
             )
@@ -154,8 +147,7 @@ class Endpoints:
     async def secret(self, application: Application, identifier: str) -> str:
         """Return what the receiver verifies with: the current `whsec_…`, or the `whpk_…` of a key pair."""
         endpoint = await self.get(application, identifier)
-        opened = self._keyring.open(endpoint.secrets[0].sealed, context=endpoint.id)
-        return public_form(opened.decode())
+        return self._secrets.public(endpoint.id, endpoint.secrets)
 
     async def rotate_secret(self, application: Application, identifier: str, new: NewSecret) -> str:
         """Sign with a new secret from now on, and with the old ones too until the grace period ends.
@@ -164,14 +156,7 @@ class Endpoints:
         """
         async with self._registrar.editing:
             endpoint = await self.get(application, identifier)
-            now_ms = self._registrar.now_ms()
-            grace = new.grace_period_seconds
-            secrets = rotated(
-                endpoint.secrets,
-                self._sealed_secret(endpoint.id, new.key, "key", now_ms),
-                grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
-                now_ms=now_ms,
-            )
+            secrets = self._secrets.rotated(endpoint.id, endpoint.secrets, new, self._registrar.now_ms())
             await self._registrar.put(structs.replace(endpoint, secrets=secrets))
         return await self.secret(application, identifier)
 
@@ -213,14 +198,6 @@ class Endpoints:
         check_metadata(values.get("metadata"))
         if "url" in values:
             check_url(self._policy, values["url"], "url")
-
-    def _sealed_secret(self, identifier: str, secret: str | None, field: str, now_ms: int) -> SealedSecret:
-        text = new_symmetric_secret() if secret is None else secret
-        try:
-            parse_secret(text)
-        except Invalid as error:
-            raise Invalid.at(field, msg=error.problems[0].msg) from None
-        return SealedSecret(sealed=self._keyring.seal(text.strip().encode(), context=identifier), created_ms=now_ms)
 
     def _sealed_headers(self, identifier: str, headers: dict[str, str]) -> str:
         check_headers(headers, "headers")

@@ -100,15 +100,15 @@ class Events:
     ) -> None:
         now_ms = self._clock.now_ms()
         events = [_event(workspace, one, now_ms) for one in given]
-        units = []
-        for event, one in zip(events, given, strict=True):
-            claim = _id_claim(event, one, b"") if event.uid is not None else None
-            units.append(self._unit(event, (claim,) if claim is not None else ()))
-        claim = key_claim(scope, workspace, body, status=202, answer=b"", event=None, now_ms=now_ms)
-        if claim is not None:
-            repeated = await self._intake.accept(Append(claims=(claim,)))
+        whole = key_claim(scope, workspace, body, status=202, answer=b"", event=None, now_ms=now_ms)
+        if whole is not None:
+            repeated = await self._intake.accept(Append(claims=(whole,)))
             if isinstance(repeated, AlreadyClaimed) and not repeated.same_request:
                 raise KeyReused
+        units = []
+        for index, (event, one) in enumerate(zip(events, given, strict=True)):
+            claim = _id_claim(event, one, b"") if event.uid is not None else _place_claim(whole, index, event)
+            units.append(self._unit(event, (claim,) if claim is not None else ()))
         results = await self._intake.accept_all(units)
         rows = [_row(event, result) for event, result in zip(events, results, strict=True)]
         await answer_json(send, 202, {"data": rows})
@@ -189,6 +189,13 @@ def _id_claim(event: Event, given: EventIn, reply: bytes) -> Claim:
         event=event.id,
         expires_ms=event.received_ms + ID_KEPT_MS,
     )
+
+
+def _place_claim(whole: Claim | None, index: int, event: Event) -> Claim | None:
+    """Claim a place in a batch under the call's Idempotency-Key, for an event that has no id of its own."""
+    if whole is None:
+        return None
+    return msgspec.structs.replace(whole, scope=f"{whole.scope}:batch", key=f"{index}:{whole.key}", event=event.id)
 
 
 def _accepted(event: Event) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The composition root: settings in, a running Posthorn out. The only place that knows every part."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from posthorn.server.usecases import build_api
 from posthorn.settings import Settings
 from posthorn.settings.declared import LogFormat, url_of
 from posthorn.storage.sqlite.store import SqliteStore
-from posthorn.telemetry import Metrics, Telemetry, subscribe_logs
+from posthorn.telemetry import Metrics, StandardLogBridge, Telemetry, subscribe_logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ def serve(settings: Settings, *, on_ready: Callable[[Ready], None] | None = None
     """Run until SIGTERM or SIGINT and return the exit code. Raises StartRefused before anything is answered."""
     telemetry = Telemetry()
     subscribe_logs(telemetry, level=settings.log_level, json=settings.log_format is LogFormat.JSON)
+    logging.getLogger().addHandler(StandardLogBridge(telemetry))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, telemetry, on_ready))
     return 0
@@ -77,7 +79,11 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
         patience = settings.drain_seconds / 2
         doors = [
             Door(
-                name="private", application=parts.private_door(inbox_url), listener=private, patience_seconds=patience
+                name="private",
+                application=parts.private_door(inbox_url),
+                listener=private,
+                patience_seconds=patience,
+                closing=parts.closing,
             ),
             Door(name="public", application=parts.public_door(), listener=public, patience_seconds=patience),
         ]
@@ -118,6 +124,7 @@ class _Parts:
         self.telemetry = telemetry
         self.metrics = Metrics(telemetry, version=__version__)
         self.directory: Directory = founding.directory
+        self.closing = asyncio.Event()
         self.to_deliver, self.to_decide = Hints(), Hints()
         self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
         self.policy = AddressPolicy(allow=settings.allow_targets)
@@ -159,6 +166,7 @@ class _Parts:
             inbox_url=inbox_url,
             clock=self.clock,
             telemetry=self.telemetry,
+            closing=self.closing,
         )
         return PrivateDoor(
             messages=self.messages,

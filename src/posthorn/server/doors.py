@@ -43,8 +43,18 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 class Door:
     """One listening socket and the ASGI application behind it."""
 
-    def __init__(self, *, name: str, application: Any, listener: socket.socket, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        application: Any,
+        listener: socket.socket,
+        patience_seconds: float,
+        closing: asyncio.Event | None = None,
+    ) -> None:
+        """Make a door; `closing` is set when it begins to close, so that endless answers end."""
         self.name = name
+        self._closing = closing
         self._listener = listener
         self._serving: asyncio.Task[None] | None = None
         self._server = _QuietServer(
@@ -80,6 +90,8 @@ class Door:
         if self._serving is None:
             self._listener.close()
             return
+        if self._closing is not None:
+            self._closing.set()
         self._server.should_exit = True
         await self._serving
         self._serving = None

@@ -1,5 +1,6 @@
 """The use cases behind the API, put together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ def build_api(
     inbox_url: str,
     clock: Clock,
     telemetry: Telemetry,
+    closing: asyncio.Event,
 ) -> Any:
     """Make the framework's application."""
     directory, key_ring = founding.directory, founding.key_ring
@@ -45,7 +47,7 @@ def build_api(
         endpoints=Endpoints(store, directory, clock, key_ring, policy),
         event_types=EventTypes(store, directory, clock),
         sources=Sources(store, directory, clock, key_ring, inbox_url),
-        automations=Automations(store, directory, clock, policy),
+        automations=Automations(store, directory, clock, key_ring, policy),
         secrets=Secrets(store, directory, clock, key_ring),
         history=History(store),
         replay=Replay(store, store, directory, clock),
@@ -55,4 +57,4 @@ def build_api(
         health=Health(store),
         telemetry=telemetry,
     )
-    return build_app(services)
+    return build_app(services, closing=closing)

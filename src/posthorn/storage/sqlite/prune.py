@@ -11,7 +11,8 @@ _PRUNE = (
         AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = event.id)
         AND NOT EXISTS (SELECT 1 FROM decision_work AS w WHERE w.id = event.id) ORDER BY seq LIMIT :most)""",
     """DELETE FROM request WHERE seq IN (SELECT seq FROM request WHERE seq < :edge AND received_ms < :before
-        AND NOT EXISTS (SELECT 1 FROM event AS e WHERE e.id = request.event AND e.request = request.id) ORDER BY seq LIMIT :most)""",
+        AND NOT EXISTS (SELECT 1 FROM event AS e WHERE e.id = request.event AND e.request = request.id)
+        ORDER BY seq LIMIT :most)""",
     """DELETE FROM rendered WHERE delivery IN (SELECT delivery FROM rendered AS r WHERE r.delivery < :first_delivery
         AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.id = r.delivery) ORDER BY delivery LIMIT :most)""",
     """DELETE FROM cancelled WHERE delivery IN
