@@ -52,8 +52,8 @@ def _events(connection, start, count, began, total):
     connection.execute(
         f"""{_NUMBERS} INSERT INTO event (seq, id, workspace, type, occurred_ms, received_ms, application, channels,
             payload)
-        SELECT ((:began + i * :step) << 20) + 1, printf('msg_0fill%022d', i), 'ws_fill', 'fill.type', :began + i * :step,
-            :began + i * :step, 'app_fill' || (i % 100), '', zeroblob(350) FROM n""",
+        SELECT ((:began + i * :step) << 20) + 1, printf('msg_0fill%022d', i), 'ws_fill', 'fill.type',
+            :began + i * :step, :began + i * :step, 'app_fill' || (i % 100), '', zeroblob(350) FROM n""",
         {"start": start, "count": count, "began": began, "step": step},
     )
 
