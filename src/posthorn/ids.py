@@ -34,8 +34,6 @@ SECRET = "sec"  # noqa: S105 - a prefix, not a credential
 NODE = "node"
 
 
-
-
 class _RandomText:
     """Draws random base62 text for many ids in one system call."""
 

@@ -6,7 +6,10 @@ from msgspec import Struct
 
 from posthorn.conditions import CompiledConditions, compile_conditions, decode_conditions
 from posthorn.engine.resources import Automation, OncePerKey
+from posthorn.errors import PosthornError
 from posthorn.templating import Escape, Template, compile_template, uses_secrets
+
+_MOST_KEPT = 10_000
 
 
 class CompiledAutomation(Struct, frozen=True, kw_only=True):
@@ -21,21 +24,39 @@ class CompiledAutomation(Struct, frozen=True, kw_only=True):
     secrets: frozenset[str]  #: names that its templates read; "*" for any
 
 
+class BrokenAutomation(Struct, frozen=True, kw_only=True):
+    """A stored automation that does not compile, as after a change of what templates or conditions allow."""
+
+    automation: Automation
+    problem: str
+
+
 class CompiledAutomations:
     """Compiles automations as they come by. A change of one makes it a new object, which is compiled anew."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, CompiledAutomation] = {}
+        self._compiled: dict[str, CompiledAutomation | BrokenAutomation] = {}
 
-    def compile_all(self, automations: Iterable[Automation]) -> list[CompiledAutomation]:
-        """Return the automations compiled."""
+    def compile_all(self, automations: Iterable[Automation]) -> list[CompiledAutomation | BrokenAutomation]:
+        """Return the automations compiled. One that does not compile must not hold up the others."""
         return [self._one(automation) for automation in automations]
 
-    def _one(self, automation: Automation) -> CompiledAutomation:
+    def _one(self, automation: Automation) -> CompiledAutomation | BrokenAutomation:
         known = self._compiled.get(automation.id)
         if known is None or known.automation is not automation:
-            known = self._compiled[automation.id] = compile_automation(automation)
+            if len(self._compiled) >= _MOST_KEPT:
+                self._compiled.clear()  # deleted ones would stay for ever
+            known = self._compiled[automation.id] = _compiled_or_broken(automation)
         return known
+
+
+def _compiled_or_broken(automation: Automation) -> CompiledAutomation | BrokenAutomation:
+    try:
+        return compile_automation(automation)
+    except PosthornError as error:
+        return BrokenAutomation(automation=automation, problem=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this automation's and must not stop the queue
+        return BrokenAutomation(automation=automation, problem=type(error).__name__)
 
 
 def compile_automation(automation: Automation) -> CompiledAutomation:

@@ -7,13 +7,15 @@ import msgspec
 from msgspec import Struct
 
 from posthorn import ids
-from posthorn.decide.compiling import CompiledAutomation
+from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.eligibility import NotEligible, check, eligibility_key, next_firing
 from posthorn.decide.facts import hops_of
 from posthorn.decide.rendering import Rendered, RenderFailed, SecretValues, render
 from posthorn.engine.lanes import automation_lane
 from posthorn.engine.records import Decision, DecisionOutcome, DecisionWork, EligibilityKey, Firing, NewDelivery
+from posthorn.engine.resources import Automation
 from posthorn.engine.shards import shard_of
+from posthorn.errors import PosthornError
 from posthorn.templating import TemplateRenderFailed
 from posthorn.vault import KeyRing
 
@@ -46,12 +48,20 @@ class Decider:
     def decide(
         self,
         work: DecisionWork,
-        automations: Sequence[CompiledAutomation],
+        automations: Sequence[CompiledAutomation | BrokenAutomation],
         facts: Mapping[str, Any],
         firings: MutableMapping[EligibilityKey, Firing | None],
     ) -> list[Ruling]:
-        """Decide one event for all automations that listen to its type, in order; updates `firings`."""
-        return [self._rule(work, compiled, facts, firings) for compiled in automations]
+        """Decide one event for all automations that listen to its type, in order; updates `firings`.
+
+        What goes wrong inside one automation is recorded as its failed decision: neither the others nor the
+        queue may suffer from it.
+        """
+        return [self._rule_or_failure(work, compiled, facts, firings) for compiled in automations]
+
+    def internal_failure(self, work: DecisionWork, automation: Automation, problem: str) -> Ruling:
+        """Record that an automation could not be decided for a reason that is not the event's."""
+        return self._ruling(work, automation, _broken(problem))
 
     def key_of(
         self, work: DecisionWork, compiled: CompiledAutomation, facts: Mapping[str, Any]
@@ -65,6 +75,22 @@ class Decider:
                 return RenderFailed(part="eligibility.key", message=str(error), line=error.line, column=error.column)
         return eligibility_key(compiled.automation, work, text)
 
+    def _rule_or_failure(
+        self,
+        work: DecisionWork,
+        compiled: CompiledAutomation | BrokenAutomation,
+        facts: Mapping[str, Any],
+        firings: MutableMapping[EligibilityKey, Firing | None],
+    ) -> Ruling:
+        if isinstance(compiled, BrokenAutomation):
+            return self.internal_failure(work, compiled.automation, compiled.problem)
+        try:
+            return self._rule(work, compiled, facts, firings)
+        except PosthornError as error:
+            return self.internal_failure(work, compiled.automation, str(error))
+        except Exception as error:  # noqa: BLE001 - its text may quote a value, and a value may be a secret
+            return self.internal_failure(work, compiled.automation, type(error).__name__)
+
     def _rule(
         self,
         work: DecisionWork,
@@ -74,17 +100,17 @@ class Decider:
     ) -> Ruling:
         verdict = _not_matched(compiled, facts)
         if verdict is not None:
-            return self._ruling(work, compiled, verdict)
+            return self._ruling(work, compiled.automation, verdict)
         key = self.key_of(work, compiled, facts)
         if isinstance(key, RenderFailed):
-            return self._ruling(work, compiled, _failed(key))
+            return self._ruling(work, compiled.automation, _failed(key))
         firing = firings.get(key) if key is not None else None
         refused = check(compiled.automation, work, key.key if key is not None else "", firing)
         if refused is not None:
-            return self._ruling(work, compiled, _not_eligible(refused))
+            return self._ruling(work, compiled.automation, _not_eligible(refused))
         rendered = render(compiled, facts, self._secrets, hops=hops_of(facts) + 1)
         if isinstance(rendered, RenderFailed):
-            return self._ruling(work, compiled, _failed(rendered))
+            return self._ruling(work, compiled.automation, _failed(rendered))
         ruling = self._fired(work, compiled, rendered)
         if key is None:
             return ruling
@@ -108,18 +134,18 @@ class Decider:
             reason="matched",
             detail="every condition matched and the profile is eligible; the request is queued",
         )
-        ruling = self._ruling(work, compiled, verdict)
+        ruling = self._ruling(work, compiled.automation, verdict)
         decision = msgspec.structs.replace(ruling.decision, delivery=delivery_id)
         return Ruling(decision=decision, delivery=delivery)
 
-    def _ruling(self, work: DecisionWork, compiled: CompiledAutomation, verdict: _Verdict) -> Ruling:
+    def _ruling(self, work: DecisionWork, automation: Automation, verdict: _Verdict) -> Ruling:
         now_ms = self._now_ms()
         return Ruling(
             decision=Decision(
                 id=ids.new_id(ids.DECISION, now_ms),
                 workspace=work.event.workspace,
-                automation=compiled.automation.id,
-                version=compiled.automation.version,
+                automation=automation.id,
+                version=automation.version,
                 event=work.event.id,
                 profile=work.profile,
                 decided_ms=now_ms,
@@ -166,4 +192,12 @@ def _failed(failure: RenderFailed) -> _Verdict:
         reason="template_failed",
         detail=f"{failure.part}: {failure.message} (line {failure.line}, column {failure.column})",
         data=failure,
+    )
+
+
+def _broken(problem: str) -> _Verdict:
+    return _Verdict(
+        outcome=DecisionOutcome.FAILED,
+        reason="internal_error",
+        detail=f"Posthorn could not decide this; nothing was sent: {problem}",
     )

@@ -1,7 +1,9 @@
 """The deciding loop: take events that wait, decide them in order, commit what follows."""
 
+import asyncio
+
 from posthorn.clock import Clock
-from posthorn.decide.compiling import CompiledAutomation, CompiledAutomations
+from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation, CompiledAutomations
 from posthorn.decide.deciding import Decider
 from posthorn.decide.facts import facts_of
 from posthorn.decide.rendering import RenderFailed
@@ -17,6 +19,7 @@ from posthorn.telemetry import Telemetry
 _MOST_PER_COMMIT = 256
 _POLL_SECONDS = 0.1
 _STORE_PAUSE_SECONDS = 0.5
+_WORKS_PER_TURN = 16
 
 
 class DecisionLoop(Service):
@@ -46,6 +49,7 @@ class DecisionLoop(Service):
         self._hints = hints
         self._to_deliver = to_deliver
         self._compiled = CompiledAutomations()
+        self._room = _MOST_PER_COMMIT
 
     def wake(self) -> None:
         """Let the loop notice that it should stop."""
@@ -68,14 +72,43 @@ class DecisionLoop(Service):
         if not epochs:
             return 0
         self._hints.collect()
-        works = self._store.take_decisions(list(epochs), room=_MOST_PER_COMMIT, now_ms=self._clock.now_ms(), held=set())
+        works = self._store.take_decisions(list(epochs), room=self._room, now_ms=self._clock.now_ms(), held=set())
         if not works:
             return 0
-        firings: dict[EligibilityKey, Firing | None] = {}
-        batch = [self._decided(work, epochs[work.shard], firings) for work in works]
-        applied = await self._store.settle_decisions(batch)
+        try:
+            batch = await self._decided_all(works, epochs)
+            applied = await self._store.settle_decisions(batch)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, one event must not stop the queue
+            self._telemetry.emit("error.unexpected", where=self.name, exception=error)
+            if len(works) > 1:
+                self._room = 1  # one event of these is poison: go on one by one, and it will show
+                return len(works)
+            batch = [self._given_up(works[0], epochs[works[0].shard], error)]
+            applied = await self._store.settle_decisions(batch)
+        self._room = min(2 * self._room, _MOST_PER_COMMIT)
         self._report([decided for decided, done in zip(batch, applied, strict=True) if done])
         return len(batch)
+
+    async def _decided_all(self, works: list[DecisionWork], epochs: dict[int, int]) -> list[Decided]:
+        firings: dict[EligibilityKey, Firing | None] = {}
+        batch: list[Decided] = []
+        for number, work in enumerate(works, 1):
+            batch.append(self._decided(work, epochs[work.shard], firings))
+            if number % _WORKS_PER_TURN == 0:
+                await asyncio.sleep(0)  # hundreds of renderings in a row would keep callers waiting
+        return batch
+
+    def _given_up(self, work: DecisionWork, epoch: int, error: Exception) -> Decided:
+        """Close an event that cannot be decided. It is counted and on record, and the queue goes on."""
+        event = work.event
+        rulings = [
+            self._decider.internal_failure(work, automation, type(error).__name__)
+            for automation in self._directory.automations_for(event.workspace, event.type)
+        ]
+        decisions = tuple(ruling.decision for ruling in rulings)
+        return Decided(work=work, epoch=epoch, count=event.user is not None, decisions=decisions)
 
     def _decided(self, work: DecisionWork, epoch: int, firings: dict[EligibilityKey, Firing | None]) -> Decided:
         event = work.event
@@ -97,12 +130,16 @@ class DecisionLoop(Service):
     def _recall(
         self,
         work: DecisionWork,
-        automations: list[CompiledAutomation],
+        automations: list[CompiledAutomation | BrokenAutomation],
         facts: dict[str, object],
         firings: dict[EligibilityKey, Firing | None],
     ) -> None:
         """Look up the firings that this event's automations may ask for and the batch does not know yet."""
-        keys = (self._decider.key_of(work, compiled, facts) for compiled in automations)
+        keys = (
+            self._decider.key_of(work, compiled, facts)
+            for compiled in automations
+            if isinstance(compiled, CompiledAutomation)
+        )
         unknown = [key for key in keys if key is not None and not isinstance(key, RenderFailed) and key not in firings]
         if unknown:
             found = self._store.firings(unknown)

@@ -79,7 +79,7 @@ class Attempter:
         now_ms = self._clock.now_ms()
         if verdict is Verdict.NOT_OURS_TO_COUNT:
             settlement = settlements.deferred(work, epoch, now_ms + _OWN_TROUBLE_MS)
-            return Outcome(settlement=settlement, finish=Finish.ANSWERED_BADLY)
+            return Outcome(settlement=settlement, finish=Finish.NOTHING_LEARNED)
         due_ms = None
         if verdict is Verdict.RETRY:
             due_ms = next_due_ms(

@@ -1,5 +1,6 @@
 """What an attempt's result means: pure decisions over a response or a failure."""
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ class Verdict(StrEnum):
 
 
 _GONE = 410
+_SLOW_US = 5_000_000
 _HOPELESS = frozenset(
     {"url_invalid", "url_has_credentials", "scheme_not_allowed", "method_not_allowed", "header_not_allowed"}
 )
@@ -38,12 +40,14 @@ def judge(result: OutboundResponse | TransportFailure) -> Verdict:
 def finish_of(result: OutboundResponse | TransportFailure) -> Finish:
     """Tell the fair queue how the receiver behaved."""
     if isinstance(result, TransportFailure):
-        return Finish.UNANSWERED
+        return Finish.NOTHING_LEARNED if result.code.is_ours else Finish.UNANSWERED
+    if result.timings.total_us > _SLOW_US:
+        return Finish.ANSWERED_SLOWLY
     return Finish.ANSWERED_WELL if 200 <= result.status <= 299 else Finish.ANSWERED_BADLY
 
 
 def retry_after_ms(result: OutboundResponse | TransportFailure, now_ms: int) -> int | None:
-    """Read Retry-After of a 429 or 503, in seconds or as a date (RFC 9110 §10.2.3)."""
+    """Read Retry-After of a 429 or 503, in seconds or as a date (RFC 9110 §10.2.3); None when it is neither."""
     if isinstance(result, TransportFailure) or result.status not in (429, 503):
         return None
     value = next((value for name, value in result.headers if name.lower() == b"retry-after"), None)
@@ -54,6 +58,7 @@ def retry_after_ms(result: OutboundResponse | TransportFailure, now_ms: int) -> 
         return int(text[:9]) * SECOND_MS
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        at_ms = int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):  # what a receiver writes here is hostile, up to offsets of 10^20 hours
         return None
-    return max(int(at.timestamp() * 1000) - now_ms, 0)
+    return max(at_ms - now_ms, 0)

@@ -19,7 +19,10 @@ from posthorn.telemetry import Telemetry
 _POLL_SECONDS = 0.1
 _LOOK_BACK_MS = 500
 _RESCAN_MS = 60 * SECOND_MS
+_RESUME_MS = SECOND_MS
 _IDLE_LANE_SECONDS = 600.0
+_FROM_FRONT_SECONDS = 0.5
+_MOST_TURNS = 512
 _GONE_REASON = "endpoint_deleted"
 
 
@@ -48,6 +51,8 @@ class Dispatcher(Service):
         self._attempts: set[asyncio.Task[None]] = set()
         self._scanned_ms: int | None = None
         self._rescan_ms = 0
+        self._paused: dict[str, int] = {}  #: endpoints that had due work while they were switched off, and shards
+        self._resume_ms = 0
         self._generation = -1
 
     @property
@@ -64,9 +69,11 @@ class Dispatcher(Service):
         while not self.stopping:
             self._offer_hinted()
             self._offer_due()
+            self._offer_resumed()
             now = self._clock.monotonic()
             throttled_until = self._queue.release_throttled(now)
             self._pump()
+            await asyncio.sleep(0)  # a hint that is there already would not let others have the loop
             pause = _POLL_SECONDS if throttled_until is None else min(_POLL_SECONDS, max(throttled_until - now, 0.001))
             await self._hints.wait(pause)
 
@@ -89,12 +96,15 @@ class Dispatcher(Service):
         if not owned:
             return
         after_ms = self._scanned_ms
-        if after_ms is not None and now_ms - after_ms < _POLL_SECONDS * 500:
+        if after_ms is not None and 0 <= now_ms - after_ms < _POLL_SECONDS * 500:
             return  # woken by a hint: the next poll will do
-        if self._generation != self._ownership.generation or now_ms >= self._rescan_ms:
+        if self._generation != self._ownership.generation:
+            self._queue.drop_buffers()
+            self._generation = self._ownership.generation
+            after_ms = None
+        if after_ms is None or now_ms < after_ms or now_ms >= self._rescan_ms:
             after_ms = None
             self._rescan_ms = now_ms + _RESCAN_MS
-            self._generation = self._ownership.generation
             self._queue.forget_idle(self._clock.monotonic() - _IDLE_LANE_SECONDS)
         try:
             lookback_ms = after_ms - _LOOK_BACK_MS if after_ms is not None else None
@@ -102,48 +112,80 @@ class Dispatcher(Service):
                 self._queue.offer(lane.shard, lane.endpoint)
         except StoreUnavailable as error:
             self._telemetry.emit("store.unavailable", cause=str(error))
+            self._scanned_ms = None  # what this scan would have found may lie before the next one's window
             return
         self._scanned_ms = now_ms
 
+    def _offer_resumed(self) -> None:
+        """Offer lanes that have been switched on again: what became due meanwhile is in no window of a poll."""
+        now_ms = self._clock.now_ms()
+        if not self._paused or now_ms < self._resume_ms:
+            return
+        self._resume_ms = now_ms + _RESUME_MS
+        for endpoint, shard in list(self._paused.items()):
+            if not self._stands_still(endpoint):
+                del self._paused[endpoint]
+                self._queue.offer(shard, endpoint)
+
+    def _stands_still(self, endpoint: str) -> bool:
+        try:
+            rules = self._attempter.rules(endpoint)
+        except Exception:  # noqa: BLE001 - reported when its lane was first met
+            return True
+        return rules is not None and rules.paused
+
     def _pump(self) -> None:
-        """Start attempts while turns are to be had."""
-        if self.stopping or not self._settler.has_room:
+        """Start attempts while turns are to be had, but not so many at once that nothing else gets the loop."""
+        if self.stopping:
             return
         owned = self._ownership.epochs
         now = self._clock.monotonic()
-        while (lane := self._queue.next_lane(now)) is not None:
-            epoch = owned.get(lane.shard)
-            rules = self._attempter.rules(lane.endpoint)
-            if epoch is None or (rules is not None and rules.paused):
-                lane.held.difference_update(work.id for work in lane.buffer)
-                lane.buffer.clear()
-                self._queue.rest(lane, now)
-                continue
-            lane.rate = rules.rate if rules is not None else None
-            work = self._next_of(lane)
-            if work is None:
-                self._queue.rest(lane, now)
-            elif rules is None:
-                self._cancel(lane, work, epoch)
-            else:
-                self._start(lane, work, rules, epoch)
+        for _ in range(_MOST_TURNS):
+            lane = self._queue.next_lane(now) if self._settler.has_room else None
+            if lane is None:
+                return
+            try:
+                self._give_turn(lane, owned.get(lane.shard))
+            except StoreUnavailable as error:
+                self._telemetry.emit("store.unavailable", cause=str(error))
+                self._queue.offer(lane.shard, lane.endpoint)
+                return
+            except Exception as error:  # noqa: BLE001 - a secret that does not open: only this lane stands still
+                if lane.endpoint not in self._paused:
+                    self._telemetry.emit("error.unexpected", where=f"lane {lane.endpoint}", exception=error)
+                self._put_aside(lane, until_resumed=True)
+        self._hints.wake()
 
-    def _next_of(self, lane: Lane) -> DeliveryWork | None:
-        if not lane.buffer and lane.may_have_more:
+    def _give_turn(self, lane: Lane, epoch: int | None) -> None:
+        rules = self._attempter.rules(lane.endpoint)
+        is_paused = rules is not None and rules.paused
+        if epoch is None or is_paused:
+            self._put_aside(lane, until_resumed=is_paused)
+            return
+        lane.rate = rules.rate if rules is not None else None
+        if self._queue.wants_more(lane):
             self._fill(lane)
-        return lane.buffer.popleft() if lane.buffer else None
+        work = self._queue.next_work(lane)
+        if work is None:
+            self._queue.rest(lane)
+        elif rules is None:
+            self._cancel(lane, work, epoch)
+        else:
+            self._start(lane, work, rules, epoch)
+
+    def _put_aside(self, lane: Lane, *, until_resumed: bool) -> None:
+        lane.drop_buffer()
+        lane.may_have_more = False
+        if until_resumed:
+            self._paused[lane.endpoint] = lane.shard
 
     def _fill(self, lane: Lane) -> None:
         room = min(PREFETCH, 2 * lane.window)
         ready = ReadyEndpoint(shard=lane.shard, endpoint=lane.endpoint, due_ms=0)
-        try:
-            taken = self._store.take(ready, room=room, now_ms=self._clock.now_ms(), held=lane.held)
-        except StoreUnavailable as error:
-            self._telemetry.emit("store.unavailable", cause=str(error))
-            taken = []
+        taken = self._store.take(ready, room=room, now_ms=self._clock.now_ms(), held=lane.held)
         lane.may_have_more = len(taken) == room
         lane.buffer.extend(taken)
-        lane.held.update(work.id for work in taken)
+        lane.held.update([work.id for work in taken])
 
     def _start(self, lane: Lane, work: DeliveryWork, rules: LaneRules, epoch: int) -> None:
         doubtful = self._queue.started(lane, work)
@@ -160,7 +202,7 @@ class Dispatcher(Service):
         except Exception as error:  # noqa: BLE001 - a bug in one attempt must not take the lane down
             self._telemetry.emit("error.unexpected", where="attempt", exception=error)
             deferred = settlements.deferred(work, epoch, self._clock.now_ms() + 60 * SECOND_MS)
-            self._settler.settle(deferred, lambda: lane.held.discard(work.id))
+            self._settler.settle(deferred, lambda: self._settled(lane, work.id))
         finally:
             self._queue.finished(lane, finish, doubtful=doubtful)
             self._pump()
@@ -176,12 +218,17 @@ class Dispatcher(Service):
                 error=attempt.error,
                 total_us=attempt.total_us,
             )
-        self._settler.settle(settlement, lambda: lane.held.discard(settlement.work.id))
+        self._settler.settle(settlement, lambda: self._settled(lane, settlement.work.id))
         if attempt is not None and outcome.is_gone:
             self._settler.endpoint_gone(attempt)
 
     def _cancel(self, lane: Lane, work: DeliveryWork, epoch: int) -> None:
         doubtful = self._queue.started(lane, work)
         settlement = settlements.cancelled(work, epoch, _GONE_REASON)
-        self._settler.settle(settlement, lambda: lane.held.discard(work.id))
-        self._queue.finished(lane, Finish.ANSWERED_BADLY, doubtful=doubtful)
+        self._settler.settle(settlement, lambda: self._settled(lane, work.id))
+        # Its window widens, so that the rest of a long queue is read in few takes.
+        self._queue.finished(lane, Finish.ANSWERED_WELL, doubtful=doubtful)
+
+    def _settled(self, lane: Lane, delivery: str) -> None:
+        if self._queue.settled(lane, delivery):
+            self._hints.wake()

@@ -43,8 +43,10 @@ class Settler:
         """Queue an outcome; `settled` is called once it is durable."""
         self._unsettled += 1
 
-        def done(_: asyncio.Future[bool]) -> None:
+        def done(future: asyncio.Future[bool]) -> None:
             self._unsettled -= 1
+            if not future.cancelled():
+                future.exception()  # reported by the commit
             settled()
 
         self._batches.submit(settlement).add_done_callback(done)
@@ -75,8 +77,20 @@ class Settler:
             except StoreUnavailable as error:
                 self._telemetry.emit("store.unavailable", cause=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:
+                self._telemetry.emit("error.unexpected", where="settle", exception=error)
+                if len(settlements) == 1:
+                    raise
+                # One outcome that the store chokes on must not cost the others of its batch.
+                return [await self._commit_alone(settlement) for settlement in settlements]
         self._report(settlements)
         return applied
+
+    async def _commit_alone(self, settlement: Settlement) -> bool:
+        try:
+            return (await self._commit([settlement]))[0]
+        except Exception:  # noqa: BLE001 - reported by the commit; the delivery stays due
+            return False
 
     def _report(self, settlements: Sequence[Settlement]) -> None:
         delivered = sum(s.attempt is not None and s.attempt.state is DeliveryState.DELIVERED for s in settlements)

@@ -3,10 +3,11 @@
 A lane is one endpoint's queue. Lanes take turns, one delivery a turn, so a busy one never pushes back the others.
 Each has a window of deliveries in flight: it starts small, grows by one with each success, halves when the receiver
 does not answer in time. Lanes that are not proven healthy, and retries, share only a part of all slots, so that
-endpoints that hang can never hold the slots that working ones need.
+endpoints that hang or dawdle can never hold the slots that working ones need.
 """
 
-from collections import deque
+import heapq
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -15,7 +16,9 @@ from posthorn.engine.records import DeliveryWork
 FIRST_WINDOW = 2
 WIDEST_WINDOW = 128
 PREFETCH = 64
+MOST_HELD = 1024
 _DOUBTFUL_SHARE = 0.5
+_BURST_SHARE = 0.1
 
 
 class Finish(StrEnum):
@@ -23,17 +26,19 @@ class Finish(StrEnum):
 
     ANSWERED_WELL = "answered_well"
     ANSWERED_BADLY = "answered_badly"  #: a response that is no success: the receiver is up
+    ANSWERED_SLOWLY = "answered_slowly"  #: a response, but the slot was held for seconds
     UNANSWERED = "unanswered"  #: timeout, refused, reset
+    NOTHING_LEARNED = "nothing_learned"  #: this node's own trouble: it says nothing of the receiver
 
 
 class Lane:
     """One endpoint's place in the queue."""
 
     __slots__ = (
+        "active_at",
         "buffer",
         "endpoint",
         "held",
-        "idle_since",
         "in_flight",
         "listed",
         "may_have_more",
@@ -55,23 +60,38 @@ class Lane:
         self.window = FIRST_WINDOW
         self.proven = False
         self.may_have_more = True
-        self.listed = False
+        self.listed = False  #: waits for a turn, for a doubtful slot, or for its throttle
         self.rate: int | None = None
         self.tokens = 1.0
         self.tokens_at = 0.0
         self.not_before = 0.0
-        self.idle_since = 0.0
+        self.active_at = 0.0
 
     def has_token(self, now: float) -> bool:
-        """Whether the throttle lets one more attempt start; if not, `not_before` says when."""
+        """Whether the throttle lets one more attempt start; if not, `not_before` says when.
+
+        A lane that was idle may burst by a tenth of its rate: with a whole second's worth saved up, a receiver that
+        allows ten a second would get twenty within one.
+        """
         if self.rate is None:
             return True
-        self.tokens = min(max(1.0, float(self.rate)), self.tokens + (now - self.tokens_at) * self.rate)
+        most = max(1.0, self.rate * _BURST_SHARE)
+        self.tokens = min(most, self.tokens + (now - self.tokens_at) * self.rate)
         self.tokens_at = now
         if self.tokens >= 1.0:
             return True
         self.not_before = now + (1.0 - self.tokens) / self.rate
         return False
+
+    def has_first_attempt(self) -> bool:
+        """Whether anything in the buffer was never tried."""
+        return any(work.step == 0 for work in self.buffer)
+
+    def drop_buffer(self) -> None:
+        """Let go of what was read ahead."""
+        self.held.difference_update([work.id for work in self.buffer])
+        self.buffer.clear()
+        self.may_have_more = True
 
 
 class FairQueue:
@@ -84,8 +104,9 @@ class FairQueue:
         self.doubtful_in_flight = 0
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
-        self._starved: deque[Lane] = deque()
-        self._throttled: list[Lane] = []
+        self._starved: OrderedDict[str, Lane] = OrderedDict()
+        self._throttled: list[tuple[float, int, Lane]] = []
+        self._throttlings = 0  # breaks ties in the heap, where lanes cannot be compared
 
     def lane(self, shard: int, endpoint: str) -> Lane:
         """Return the lane of an endpoint, made at its first delivery."""
@@ -102,32 +123,59 @@ class FairQueue:
         """Say that a lane has, or may have, due work."""
         lane = self.lane(shard, endpoint)
         lane.may_have_more = True
+        if lane.listed and lane.proven:
+            # Only its retries wait for a slot; what is new may be a first attempt, which need not.
+            self._unstarve(lane)
         self._list(lane)
 
     def next_lane(self, now: float) -> Lane | None:
         """Return the lane whose turn it is, or None when nothing may start now.
 
-        The caller either calls `started` with a delivery of its buffer, or `rest` when it has none.
+        The caller then asks `wants_more` and `next_work`, and calls `started` with that work, or `rest` when there
+        is none.
         """
-        while self._ready and self.in_flight < self.slots:
+        while self.in_flight < self.slots:
+            if not self._ready and not self._release_starved():
+                return None
             lane = self._ready.popleft()
             lane.listed = False
+            lane.active_at = now
             if lane.in_flight >= lane.window:
                 continue  # listed again when one of its own finishes
-            if self._is_doubtful(lane) and self.doubtful_in_flight >= self.doubtful_slots:
-                lane.listed = True
-                self._starved.append(lane)
+            if not lane.proven and not self._has_doubtful_room():
+                self._starve(lane)
                 continue
             if not lane.has_token(now):
                 lane.listed = True
-                self._throttled.append(lane)
+                self._throttlings += 1
+                heapq.heappush(self._throttled, (lane.not_before, self._throttlings, lane))
                 continue
             return lane
         return None
 
+    def wants_more(self, lane: Lane) -> bool:
+        """Whether a turn of this lane needs to read more of its work from the store."""
+        if not lane.may_have_more or len(lane.held) >= MOST_HELD:
+            return False
+        if not lane.buffer:
+            return True
+        # While retries must wait, first attempts behind them may go: read on, but not without end.
+        return len(lane.buffer) < 2 * PREFETCH and not self._has_doubtful_room() and not lane.has_first_attempt()
+
+    def next_work(self, lane: Lane) -> DeliveryWork | None:
+        """Take what may start now out of the lane's buffer: the oldest, or the oldest first attempt."""
+        if not lane.buffer:
+            return None
+        if self._has_doubtful_room() or lane.buffer[0].step == 0:
+            return lane.buffer.popleft()
+        work = next((work for work in lane.buffer if work.step == 0), None)
+        if work is not None:
+            lane.buffer.remove(work)
+        return work
+
     def started(self, lane: Lane, work: DeliveryWork) -> bool:
         """Count an attempt in; return whether it counts as doubtful, to be given back to `finished`."""
-        doubtful = self._is_doubtful(lane) or work.step > 0
+        doubtful = not lane.proven or work.step > 0
         lane.in_flight += 1
         self.in_flight += 1
         self.doubtful_in_flight += doubtful
@@ -142,52 +190,87 @@ class FairQueue:
         lane.in_flight -= 1
         self.in_flight -= 1
         self.doubtful_in_flight -= doubtful
-        if finish is Finish.UNANSWERED:
-            lane.proven = False
-            lane.window = max(1, lane.window // 2)
-        else:
-            lane.proven = True
-            if finish is Finish.ANSWERED_WELL and lane.window < WIDEST_WINDOW:
-                lane.window += 1
+        self._learn(lane, finish)
         if lane.buffer or lane.may_have_more:
             self._list(lane)
-        if self._starved and self.doubtful_in_flight < self.doubtful_slots:
-            starved = self._starved.popleft()
-            starved.listed = False
-            self._list(starved)
+        if self._starved:
+            self._release_starved()
 
-    def rest(self, lane: Lane, now: float) -> None:
-        """The lane had nothing due: it stays out of the round until it is offered again."""
-        lane.may_have_more = False
-        lane.idle_since = now
+    def rest(self, lane: Lane) -> None:
+        """Nothing of the lane may start now.
+
+        With retries in its buffer it waits for a doubtful slot; with too much unsettled, for `settled`; otherwise it
+        had nothing due and stays out of the round until it is offered again.
+        """
+        if lane.buffer:
+            self._starve(lane)
+        elif len(lane.held) < MOST_HELD:
+            lane.may_have_more = False
+
+    def settled(self, lane: Lane, delivery: str) -> bool:
+        """Let go of a delivery whose outcome is durable; return whether that put its lane back into the round."""
+        lane.held.discard(delivery)
+        if lane.listed or not lane.may_have_more or lane.in_flight >= lane.window:
+            return False
+        self._list(lane)
+        return True
 
     def release_throttled(self, now: float) -> float | None:
         """Put lanes whose throttle lets go back into the round; return when the next one will, or None."""
-        waiting, self._throttled = self._throttled, []
-        next_at: float | None = None
-        for lane in waiting:
-            if lane.not_before <= now:
-                lane.listed = False
-                self._list(lane)
-            else:
-                self._throttled.append(lane)
-                next_at = lane.not_before if next_at is None else min(next_at, lane.not_before)
-        return next_at
+        while self._throttled and self._throttled[0][0] <= now:
+            _, _, lane = heapq.heappop(self._throttled)
+            lane.listed = False
+            self._list(lane)
+        return self._throttled[0][0] if self._throttled else None
+
+    def drop_buffers(self) -> None:
+        """Forget what was read ahead, because another node may have worked on it meanwhile."""
+        for lane in self._lanes.values():
+            if lane.buffer:
+                lane.drop_buffer()
 
     def forget_idle(self, before: float) -> int:
-        """Drop lanes that have had nothing to do since then; return how many."""
+        """Drop lanes that have had no turn since then; return how many."""
         idle = [
             lane.endpoint
             for lane in self._lanes.values()
-            if not lane.held and not lane.in_flight and not lane.listed and lane.idle_since < before
+            if not lane.held and not lane.in_flight and not lane.listed and lane.active_at < before
         ]
         for endpoint in idle:
             del self._lanes[endpoint]
         return len(idle)
 
-    @staticmethod
-    def _is_doubtful(lane: Lane) -> bool:
-        return not lane.proven
+    def _learn(self, lane: Lane, finish: Finish) -> None:
+        if finish is Finish.ANSWERED_WELL:
+            lane.window = min(lane.window + 1, WIDEST_WINDOW)
+        elif finish is Finish.UNANSWERED:
+            lane.window = max(1, lane.window // 2)
+        if finish is Finish.UNANSWERED or finish is Finish.ANSWERED_SLOWLY:
+            lane.proven = False
+        elif finish is not Finish.NOTHING_LEARNED and not lane.proven:
+            lane.proven = True
+            self._unstarve(lane)
+            self._list(lane)
+
+    def _has_doubtful_room(self) -> bool:
+        return self.doubtful_in_flight < self.doubtful_slots
+
+    def _starve(self, lane: Lane) -> None:
+        lane.listed = True
+        self._starved[lane.endpoint] = lane
+
+    def _unstarve(self, lane: Lane) -> None:
+        if self._starved.pop(lane.endpoint, None) is not None:
+            lane.listed = False
+
+    def _release_starved(self) -> bool:
+        """Put the lane that waits longest for a doubtful slot back into the round, if there is one."""
+        if not self._starved or not self._has_doubtful_room():
+            return False
+        _, lane = self._starved.popitem(last=False)
+        lane.listed = False
+        self._list(lane)
+        return True
 
     def _list(self, lane: Lane) -> None:
         if not lane.listed:

@@ -24,7 +24,7 @@ class Ownership(Service):
         self._node = node
         self._epochs: dict[int, int] = {}
         self._until_ms = 0
-        self.generation = 0  #: grows whenever shards are won or lost
+        self.generation = 0  #: grows whenever shards are won or lost, or were not worked on for a while
 
     @property
     def epochs(self) -> dict[int, int]:
@@ -56,6 +56,8 @@ class Ownership(Service):
         now_ms = self._clock.now_ms()
         leases = await self._store.lease(self._node, now_ms=now_ms, until_ms=now_ms + LEASE_MS, most=SHARDS)
         epochs = {lease.shard: lease.epoch for lease in leases}
+        # Leases that were renewed at the last moment were not worked on for a while: what was due then was put aside.
+        had_lapsed = self._until_ms > 0 and self._clock.now_ms() >= self._until_ms - _STOP_EARLY_MS
         if epochs != self._epochs:
             self._telemetry.emit(
                 "lease.changed",
@@ -64,6 +66,7 @@ class Ownership(Service):
                 won=len(epochs.keys() - self._epochs.keys()),
                 lost=len(self._epochs.keys() - epochs.keys()),
             )
+        if epochs != self._epochs or had_lapsed:
             self.generation += 1
         self._epochs = epochs
         self._until_ms = min((lease.until_ms for lease in leases), default=0)

@@ -68,8 +68,20 @@ class WorkStore(Protocol):
         """
         ...
 
-    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
-        """Read up to `room` due deliveries of one endpoint, oldest due first, leaving out the ids in `held`."""
+    def take(
+        self,
+        lane: ReadyEndpoint,
+        *,
+        room: int,
+        now_ms: int,
+        held: set[str],
+        after: tuple[int, str] | None = None,
+    ) -> list[DeliveryWork]:
+        """Read up to `room` due deliveries of one endpoint, by due and then id, leaving out the ids in `held`.
+
+        `after`, the (due_ms, id) of the last one taken, goes on behind it without reading what is held again. Rows that
+        were committed late may lie before it: whoever uses it begins anew, without it, now and then.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:

@@ -38,7 +38,7 @@ class Incoming(Struct, kw_only=True):
         if self._parsed is _NOTHING:
             try:
                 self._parsed = msgspec.json.decode(self.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._parsed = None
         return self._parsed
 

@@ -29,7 +29,7 @@ from posthorn.receive.http import (
 from posthorn.receive.idempotency import ID_KEPT_MS, key_claim, key_scope
 from posthorn.receive.intake import Intake
 from posthorn.receive.messages import Authenticate, KeyReused, Name
-from posthorn.receive.wire import decode, syntax_problem, validation_problem
+from posthorn.receive.wire import TOO_DEEP, decode, syntax_problem, validation_problem
 
 BATCH_LIMIT_BYTES = 10 * 1024 * 1024
 EVENT_LIMIT_BYTES = 2 * 1024 * 1024
@@ -153,6 +153,8 @@ def _each(parts: list[bytes], place: Any) -> list[EventIn]:
             problems += [Problem(loc=loc, msg=p.msg, type=p.type) for p in syntax_problem(error, part).problems]
         except UnicodeDecodeError:
             problems.append(Problem(loc=loc, msg="not UTF-8", type="json_invalid"))
+        except RecursionError:
+            problems.append(Problem(loc=loc, msg=TOO_DEEP, type="json_invalid"))
         except Invalid as error:
             problems += error.problems
     if problems:

@@ -9,6 +9,8 @@ from posthorn.errors import Invalid
 
 T = TypeVar("T")
 
+TOO_DEEP = "the JSON is nested too deeply"
+
 _AT = re.compile(r" - at `(.*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
 _UNKNOWN = re.compile(r"unknown field `(.+?)`")
@@ -27,6 +29,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except UnicodeDecodeError as error:
         msg = f"the body is not UTF-8: {error.reason} at byte {error.start}"
         raise Invalid.at("body", msg=msg, type="json_invalid") from None
+    except RecursionError:
+        raise Invalid.at("body", msg=TOO_DEEP, type="json_invalid") from None
 
 
 def validation_problem(error: msgspec.ValidationError, *prefix: str | int) -> Invalid:

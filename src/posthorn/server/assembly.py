@@ -18,9 +18,9 @@ from posthorn.deliver.attempting import Attempter
 from posthorn.deliver.dispatcher import Dispatcher
 from posthorn.deliver.settling import Settler
 from posthorn.deliver.targets import CompiledLanes
-from posthorn.deliver.transport import AddressPolicy, HttpTransport
+from posthorn.deliver.transport import AddressPolicy, HttpTransport, TransportOptions
 from posthorn.engine.directory import Directory
-from posthorn.engine.fairqueue import FairQueue
+from posthorn.engine.fairqueue import WIDEST_WINDOW, FairQueue
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
 from posthorn.lifecycle import Startable, Supervisor, serve_until_signal
@@ -42,6 +42,8 @@ from posthorn.settings import Settings
 from posthorn.settings.declared import LogFormat, url_of
 from posthorn.storage.sqlite.store import SqliteStore
 from posthorn.telemetry import Metrics, StandardLogBridge, Telemetry, subscribe_logs
+
+MOST_IDLE_CONNECTIONS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,9 @@ class _Parts:
         self.to_deliver, self.to_decide = Hints(), Hints()
         self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
         self.policy = AddressPolicy(allow=settings.allow_targets)
-        self.transport = HttpTransport(policy=self.policy, clock=clock)
+        # As many connections may wait for their next request as an endpoint may have in flight.
+        options = TransportOptions(max_idle_per_origin=WIDEST_WINDOW, max_idle_total=MOST_IDLE_CONNECTIONS)
+        self.transport = HttpTransport(policy=self.policy, options=options, clock=clock)
         node = ids.new_id(ids.NODE, clock.now_ms())
         self.ownership = Ownership(store=store, node=node, clock=clock, telemetry=telemetry)
         api_keys: ApiKeys = founding.api_keys

@@ -76,7 +76,15 @@ class MemoryDeliveries(TableReader):
             for (shard, endpoint), due_ms in sorted(oldest.items(), key=lambda item: (item[1], item[0]))
         ]
 
-    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
+    def take(
+        self,
+        lane: ReadyEndpoint,
+        *,
+        room: int,
+        now_ms: int,
+        held: set[str],
+        after: tuple[int, str] | None = None,
+    ) -> list[DeliveryWork]:
         """Read due deliveries of a lane by due, then id. The lane's own `due_ms` plays no part."""
         due = [
             row
@@ -85,6 +93,7 @@ class MemoryDeliveries(TableReader):
             and (row.shard, row.endpoint) == (lane.shard, lane.endpoint)
             and row.due_ms <= now_ms
             and row.id not in held
+            and (after is None or (row.due_ms, row.id) > after)
         ]
         due.sort(key=lambda row: (row.due_ms, row.id))
         return [self._delivery_work(row) for row in due[:room]]

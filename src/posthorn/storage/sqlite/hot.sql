@@ -52,6 +52,10 @@ FROM lane WHERE endpoint IS NOT NULL
 SELECT id, due_ms, event, attempts, step, trigger FROM delivery
 WHERE shard = ? AND endpoint = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?
 
+-- take_after: Read on in a lane behind a row.
+SELECT id, due_ms, event, attempts, step, trigger FROM delivery
+WHERE shard = ? AND endpoint = ? AND (due_ms, id) > (?, ?) AND due_ms <= ? ORDER BY due_ms, id LIMIT ?
+
 -- payloads: Read the bytes of events, from their own row or from the captured request.
 SELECT e.id, e.type, coalesce(e.payload, r.body, x''), e.content_type, e.content_encoding
 FROM event AS e LEFT JOIN request AS r ON r.id = e.request AND e.payload IS NULL

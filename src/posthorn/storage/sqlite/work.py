@@ -68,9 +68,20 @@ class SqliteWorkStore:
             if due_ms is not None and due_ms <= now_ms and (owned is None or shard in owned)
         ]
 
-    def take(self, lane: ReadyEndpoint, *, room: int, now_ms: int, held: set[str]) -> list[DeliveryWork]:
+    def take(
+        self,
+        lane: ReadyEndpoint,
+        *,
+        room: int,
+        now_ms: int,
+        held: set[str],
+        after: tuple[int, str] | None = None,
+    ) -> list[DeliveryWork]:
         """Read the head of a lane with payloads."""
-        rows = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, room + len(held)))
+        if after is None:
+            rows = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, room + len(held)))
+        else:
+            rows = self._database.look(statement("take_after"), (lane.shard, lane.endpoint, *after, now_ms, room))
         rows = [row for row in rows if row[0] not in held][:room]
         if not rows:
             return []
