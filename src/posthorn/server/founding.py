@@ -7,9 +7,11 @@ from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
 from posthorn.engine.ports import Registry
 from posthorn.engine.resources import ApiKey
+from posthorn.errors import StartRefused
 from posthorn.manage.access import ApiKeys
+from posthorn.manage.resealing import Resealing
 from posthorn.settings import Settings
-from posthorn.vault import KeyRing, load_key_ring
+from posthorn.vault import KeyRing, VaultError, load_key_ring
 
 MASTER_KEY_FILE = "master.key"
 DEFAULT_WORKSPACE = "default"
@@ -33,6 +35,10 @@ async def found(registry: Registry, settings: Settings, clock: Clock) -> Foundin
     key_ring = await _checked_key_ring(registry, settings)
     directory = Directory()
     await directory.load(registry)
+    try:
+        await Resealing(registry, directory, key_ring).run()
+    except VaultError as error:
+        raise StartRefused(f"a stored secret cannot be opened: {error}") from error
     api_keys = ApiKeys(registry, directory, clock, await _pepper(registry))
     workspace = await api_keys.ensure_workspace(DEFAULT_WORKSPACE)
     new_api_key = None
@@ -60,6 +66,8 @@ async def _checked_key_ring(registry: Registry, settings: Settings) -> KeyRing:
         await registry.set_meta(_CANARY, key_ring.make_canary())
     else:
         key_ring.check_canary(canary)
+        if key_ring.needs_reseal(canary):
+            await registry.set_meta(_CANARY, key_ring.make_canary())
     return key_ring
 
 
