@@ -1,6 +1,6 @@
 """/api/v1/secret and /api/v1/api-key: what is stored sealed or as a digest, and never shown again."""
 
-from litestar import delete, get, post, put
+from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody
 from msgspec import Struct
 
@@ -82,10 +82,11 @@ async def get_secret(request: ApiRequest, name: PathId) -> SecretOut:
 
 
 @put("/secret/{name:str}", dto=ExactJson, return_dto=None)
-async def replace_secret(request: ApiRequest, name: PathId, data: JSONBody[NewValue]) -> SecretOut:
-    """Give a secret a new value."""
+async def put_secret(request: ApiRequest, name: PathId, data: JSONBody[NewValue]) -> Response[SecretOut]:
+    """Create a secret or give it a new value: 201 or 200."""
     services, workspace = at_desk(request)
-    return secret_out(await services.secrets.replace(workspace, name, data))
+    secret, is_new = await services.secrets.put(workspace, name, data)
+    return Response(secret_out(secret), status_code=201 if is_new else 200)
 
 
 @delete("/secret/{name:str}")
@@ -122,7 +123,7 @@ ROUTES = [
     list_secrets,
     create_secret,
     get_secret,
-    replace_secret,
+    put_secret,
     delete_secret,
     list_api_keys,
     create_api_key,

@@ -72,7 +72,7 @@ class Decider:
             try:
                 text = compiled.key.render(facts)
             except TemplateRenderFailed as error:
-                return RenderFailed(part="eligibility.key", message=str(error), line=error.line, column=error.column)
+                return RenderFailed(part="eligibility.key", message=error.message, line=error.line, column=error.column)
         return eligibility_key(compiled.automation, work, text)
 
     def _rule_or_failure(
@@ -190,7 +190,7 @@ def _failed(failure: RenderFailed) -> _Verdict:
     return _Verdict(
         outcome=DecisionOutcome.FAILED,
         reason="template_failed",
-        detail=f"{failure.part}: {failure.message} (line {failure.line}, column {failure.column})",
+        detail=f"{failure.part}: line {failure.line}, column {failure.column}: {failure.message}",
         data=failure,
     )
 

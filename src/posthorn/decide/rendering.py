@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +15,7 @@ from posthorn.templating import Template, TemplateRenderFailed
 from posthorn.vault import KeyRing
 
 MASK = "••••••"
+_MOST_KEPT = 10_000
 
 
 class RenderFailed(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,8 @@ class OpenedSecrets:
     def _open(self, secret: Secret) -> str:
         known = self._opened.get(secret.id)
         if known is None or known[0] is not secret:
+            if len(self._opened) >= _MOST_KEPT:
+                self._opened.clear()  # values of secrets that are gone would stay for ever
             value = self._key_ring.open(secret.sealed, context=secret.id).decode()
             known = self._opened[secret.id] = (secret, value)
         return known[1]
@@ -82,7 +86,11 @@ def render(
     if isinstance(real, RenderFailed):
         return real
     shown = _render(compiled, {**facts, "secrets": dict.fromkeys(values, MASK)}, hops)
-    return shown if isinstance(shown, RenderFailed) else Rendered(real=real, shown=shown)
+    if isinstance(shown, RenderFailed):
+        return shown
+    # In a URL the mask is percent-encoded like any value; people shall see a mask there too.
+    readable = shown.url.replace(quote(MASK, safe=""), MASK)
+    return Rendered(real=real, shown=msgspec.structs.replace(shown, url=readable))
 
 
 def _render(compiled: CompiledAutomation, variables: Mapping[str, Any], hops: int) -> OutgoingRequest | RenderFailed:
@@ -95,7 +103,7 @@ def _render(compiled: CompiledAutomation, variables: Mapping[str, Any], hops: in
         try:
             texts.append(template.render(variables))
         except TemplateRenderFailed as error:
-            return RenderFailed(part=part, message=str(error), line=error.line, column=error.column)
+            return RenderFailed(part=part, message=error.message, line=error.line, column=error.column)
     body = texts.pop() if compiled.body is not None else None
     names = [name for name, _ in compiled.headers]
     return OutgoingRequest(

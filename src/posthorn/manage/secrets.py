@@ -1,5 +1,6 @@
 """Workspace secrets: encrypted values that templates read by name, never shown again."""
 
+import re
 from typing import Annotated
 
 from msgspec import Meta, structs
@@ -9,12 +10,14 @@ from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
 from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Secret
+from posthorn.errors import Invalid
 from posthorn.manage.registrar import PageOf, Registrar
 from posthorn.manage.shapes import Fields
 from posthorn.vault import KeyRing
 
 # Templates write `secrets.NAME`, so that a name is one word of their language.
 SecretName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(?![\s\S])")]
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,127}")
 SecretValue = Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
@@ -62,6 +65,14 @@ class Secrets:
             secret = await self.get(workspace, identifier)
             sealed = self._keyring.seal(new.value.encode(), context=secret.id)
             return await self._registrar.put(structs.replace(secret, sealed=sealed))
+
+    async def put(self, workspace: str, name: str, new: NewValue) -> tuple[Secret, bool]:
+        """Create a secret or give it a new value; True says that it is new. Raises Invalid for an unusable name."""
+        if await self._registrar.seek(Secret, workspace, name) is not None:
+            return await self.replace(workspace, name, new), False
+        if _NAME.fullmatch(name) is None:
+            raise Invalid.at("name", msg="letters, digits and underscores, not starting with a digit, at most 128")
+        return await self.create(workspace, NamedValue(name=name, value=new.value)), True
 
     async def delete(self, workspace: str, identifier: str) -> None:
         """Delete a secret; raises NotFound. Templates that read it fail from now on."""

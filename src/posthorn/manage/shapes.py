@@ -25,7 +25,7 @@ EventTypeNames: TypeAlias = Annotated[tuple[EventTypeName, ...], Meta(min_length
 Description: TypeAlias = Annotated[str, Meta(max_length=4096)]
 ThrottleRate: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
 Metadata: TypeAlias = dict[str, str]
-# Each entry is the wait in seconds before the attempt at that position; the first attempt's is usually 0.
+# Each entry is the wait in seconds before a retry; the first attempt is made at once and has no entry.
 RetrySchedule: TypeAlias = Annotated[
     tuple[Annotated[int, Meta(ge=0, le=7 * 86_400)], ...], Meta(min_length=1, max_length=50)
 ]

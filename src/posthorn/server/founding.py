@@ -39,7 +39,7 @@ async def found(registry: Registry, settings: Settings, clock: Clock) -> Foundin
         await Resealing(registry, directory, key_ring).run()
     except VaultError as error:
         raise StartRefused(f"a stored secret cannot be opened: {error}") from error
-    api_keys = ApiKeys(registry, directory, clock, await _pepper(registry))
+    api_keys = ApiKeys(registry, directory, clock, await _pepper(registry, key_ring))
     workspace = await api_keys.ensure_workspace(DEFAULT_WORKSPACE)
     new_api_key = None
     if settings.api_key is not None:
@@ -71,9 +71,14 @@ async def _checked_key_ring(registry: Registry, settings: Settings) -> KeyRing:
     return key_ring
 
 
-async def _pepper(registry: Registry) -> bytes:
+async def _pepper(registry: Registry, key_ring: KeyRing) -> bytes:
+    """Return what API keys are digested with. It is sealed: a copy of the store alone cannot test guesses."""
     stored = await registry.meta(_PEPPER)
     if stored is None:
-        stored = secrets.token_hex(32)
-        await registry.set_meta(_PEPPER, stored)
-    return bytes.fromhex(stored)
+        pepper = secrets.token_bytes(32)
+    else:
+        pepper = key_ring.open(stored, context=_PEPPER)
+        if not key_ring.needs_reseal(stored):
+            return pepper
+    await registry.set_meta(_PEPPER, key_ring.seal(pepper, context=_PEPPER))
+    return pepper

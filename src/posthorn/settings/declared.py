@@ -100,7 +100,7 @@ class Settings:
     port: int = field(
         default=8600,
         metadata=_about(
-            meaning="Port of the private door: API, intake, console, metrics.",
+            meaning="Port of the private door: API, intake, metrics.",
             special="`0` takes any free port.",
             parse=parse_port,
             placeholder="PORT",
@@ -159,6 +159,14 @@ class Settings:
             special="When absent, it is http:// with the host and the inbox port.",
             parse=parse_base_url,
             placeholder="URL",
+        ),
+    )
+    extra_ca_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            meaning="PEM file of certificate authorities that deliveries trust besides the system's.",
+            parse=parse_path,
+            placeholder="FILE",
         ),
     )
     log_level: LogLevel = field(

@@ -40,6 +40,12 @@ class FolderLock:
         os.close(self._descriptor)
 
 
+def keep_private(path: Path) -> None:
+    """Make the file readable for its owner alone; SQLite gives its log and index the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+
+
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the database in autocommit mode, with write-ahead log and a commit that is on disk when it returns."""
     connection = sqlite3.connect(

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from posthorn.clock import Clock
-from posthorn.storage.sqlite.connection import DATABASE, FolderLock, connect
+from posthorn.storage.sqlite.connection import DATABASE, FolderLock, connect, keep_private
 from posthorn.storage.sqlite.migrate import bring_up_to_date
 from posthorn.storage.sqlite.writer import Transaction, Writer, unavailable
 
@@ -32,6 +32,7 @@ class Database:
         self._path = folder / DATABASE
         self.clock = clock
         try:
+            keep_private(self._path)
             bring_up_to_date(self._path)
             self.writer = Writer(self._path, clock)
             self._inline = connect(self._path, read_only=True)
@@ -54,6 +55,17 @@ class Database:
         """
         try:
             return self._inline.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    def walk(self, sql: str, parameters: tuple[Any, ...] | list[Any]) -> Generator[Any, None, None]:
+        """Read as `look` does, one row at a time, for a caller that stops when it has enough."""
+        try:
+            cursor = self._inline.execute(sql, parameters)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
         except sqlite3.Error as error:
             raise unavailable(error) from error
 

@@ -1,6 +1,7 @@
 """The work store over SQLite."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from posthorn.engine.records import (
     Append,
@@ -27,6 +28,8 @@ from posthorn.storage.sqlite import append, decisions, deliveries, leases, prune
 from posthorn.storage.sqlite.database import Database
 from posthorn.storage.sqlite.payloads import Payloads
 from posthorn.storage.sqlite.statements import chunks, for_list, statement
+
+_MOST_DECIDED_BYTES = 16 * 1024 * 1024
 
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 
@@ -128,13 +131,17 @@ class SqliteWorkStore:
         owned = None if len(shards) == SHARDS else set(shards)
         # One process owns all shards of this store; when it holds fewer for a moment, it reads more to find its own.
         limit = room + len(held) if owned is None else -1
-        work = []
-        for row in self._database.look(statement("take_decisions"), (now_ms, limit)):
-            if row[0] in held or (owned is not None and row[1] not in owned):
-                continue
-            work.append(_to_decision_work(row))
-            if len(work) == room:
-                break
+        work: list[DecisionWork] = []
+        size = 0
+        with closing(self._database.walk(statement("take_decisions"), (now_ms, limit))) as rows:
+            for row in rows:
+                if row[0] in held or (owned is not None and row[1] not in owned):
+                    continue
+                taken = _to_decision_work(row)
+                work.append(taken)
+                size += len(taken.event.payload or b"")
+                if len(work) == room or size >= _MOST_DECIDED_BYTES:
+                    break
         return work
 
     def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
