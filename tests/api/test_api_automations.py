@@ -128,7 +128,8 @@ async def test_a_secrets_value_goes_in_and_never_comes_out(http: httpx.AsyncClie
     assert (await http.post("/secret", json={"name": "token", "value": "x"})).status_code == 409
     assert (await http.post("/secret", json={"name": "no-hyphen", "value": "x"})).status_code == 422
     assert (await http.delete("/secret/token")).status_code == 204
-    assert (await http.put("/secret/token", json={"value": "x"})).status_code == 404
+    assert (await http.put("/secret/token", json={"value": "x"})).status_code == 201
+    assert (await http.put("/secret/no-hyphen", json={"value": "x"})).status_code == 422
 
 
 async def test_an_api_key_is_shown_once_works_at_once_and_ends_at_once(http: httpx.AsyncClient, world: World) -> None:
