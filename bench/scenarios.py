@@ -64,7 +64,8 @@ def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) 
     warm = receiver.seen
     cpu, counts, began = server.cpu_seconds(), server.store_counts(), time.monotonic()
     sent = generate(plan)
-    expected = sent["accepted"] * copies
+    answering = 1 - scenario.hanging / len(plan["paths"])
+    expected = int(sent["accepted"] * copies * answering)
     receiver.wait_until_quiet(warm + expected, 120)
     took = time.monotonic() - began
     cpu = server.cpu_seconds() - cpu
@@ -73,7 +74,13 @@ def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) 
     numbers, times, latencies = receiver.stop()
     fresh = next((i for i, at in enumerate(times) if at >= sent["began_us"]), len(times))
     seen = arrivals(
-        numbers[fresh:], times[fresh:], latencies[fresh:], began_us=sent["began_us"], copies=copies, sent=sent["sent"]
+        numbers[fresh:],
+        times[fresh:],
+        latencies[fresh:],
+        began_us=sent["began_us"],
+        copies=copies,
+        sent=sent["sent"],
+        hanging=(scenario.hanging, len(plan["paths"])),
     )
     events = max(1, sent["accepted"])
     if scenario.kind == "inbox" or (scenario.kind == "event" and not scenario.matching):

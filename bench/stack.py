@@ -160,13 +160,19 @@ def generate(plan: dict) -> dict:
     return json.loads(done.stdout)
 
 
-def arrivals(numbers: array, times: array, latencies: array, *, began_us: int, copies: int, sent: int) -> dict:
-    """Count what arrived: how fast, how late, lost, duplicated."""
+def arrivals(
+    numbers: array, times: array, latencies: array, *, began_us: int, copies: int, sent: int, hanging=(0, 1)
+) -> dict:
+    """Count what arrived: how fast, how late, lost, duplicated.
+
+    `hanging` (a, b): of b addresses in turn the first a never answer; what was sent to them is not expected.
+    """
+    silent, addresses = hanging
     seen = bytearray(sent)
     for number in numbers:
         if seen[number] < 255:
             seen[number] += 1
-    lost = sum(max(0, copies - count) for count in seen)
+    lost = sum(max(0, copies - count) for number, count in enumerate(seen) if number % addresses >= silent)
     duplicated = sum(max(0, count - copies) for count in seen)
     span = (max(times) - began_us) / 1e6 if times else 0
     return {
