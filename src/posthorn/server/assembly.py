@@ -36,7 +36,7 @@ from posthorn.receive.sources import CompiledSources
 from posthorn.server.asgi import PrivateDoor, PublicDoor, authenticator
 from posthorn.server.doors import Door, bind
 from posthorn.server.founding import Founding, found
-from posthorn.server.limits import delivery_slots, raise_open_files, settle_memory
+from posthorn.server.limits import delivery_slots, raise_open_files, settle_memory, share_the_interpreter
 from posthorn.server.usecases import build_api
 from posthorn.settings import Settings
 from posthorn.settings.declared import LogFormat, url_of
@@ -93,6 +93,7 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
 
         def ready() -> None:
             settle_memory()
+            share_the_interpreter()
             telemetry.emit(
                 "server.started", version=__version__, api_url=api_url, inbox_url=inbox_url, data=str(settings.data)
             )
@@ -131,7 +132,11 @@ class _Parts:
         self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
         self.policy = AddressPolicy(allow=settings.allow_targets)
         # As many connections may wait for their next request as an endpoint may have in flight.
-        options = TransportOptions(max_idle_per_origin=WIDEST_WINDOW, max_idle_total=MOST_IDLE_CONNECTIONS)
+        options = TransportOptions(
+            max_idle_per_origin=WIDEST_WINDOW,
+            max_idle_total=MOST_IDLE_CONNECTIONS,
+            extra_ca_file=settings.extra_ca_file,
+        )
         self.transport = HttpTransport(policy=self.policy, options=options, clock=clock)
         node = ids.new_id(ids.NODE, clock.now_ms())
         self.ownership = Ownership(store=store, node=node, clock=clock, telemetry=telemetry)
