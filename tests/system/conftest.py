@@ -1,15 +1,13 @@
 """A real server for each module (tests keep apart by their own applications), or one of a test's own."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from posthorn_process import Posthorn
+from posthorn_process import Launch, Posthorn
 from raw_http import Api, Client
 from recording_receiver import Receiver
-
-Launch = Callable[..., Posthorn]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -141,6 +141,9 @@ class Posthorn:
         if not self.is_running or time.monotonic() > deadline:
             raise Broken(f"Posthorn did not become ready:\n{self.output}\n{self.errors}")
         time.sleep(_LOOK_SECONDS)
+
+
+Launch = Callable[..., Posthorn]
 
 
 def inbox_path(url: str) -> str:

@@ -11,9 +11,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from conftest import Launch
 from crash_load import ENDPOINTS, LAST_USER, USERS, Load
-from posthorn_process import Posthorn
+from posthorn_process import Launch, Posthorn
 from raw_http import Api
 from recording_receiver import Behaviour, Received, Receiver, answering
 

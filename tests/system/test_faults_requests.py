@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from posthorn_process import inbox_path
+from posthorn_process import Posthorn, inbox_path
 from raw_http import Api, Client, Connection, eventually
+from recording_receiver import Receiver
 
 from posthorn import ids
 from posthorn.clock import SystemClock
@@ -93,6 +94,29 @@ async def test_an_unknown_field_is_a_422_that_names_it(api: Api, path: str, body
     assert response.status == 422, response.body
     (problem,) = response.json()["detail"]
     assert problem["loc"] == ["body", "userId"]
+
+
+@pytest.mark.parametrize("path", ["/event", "/app/deep/msg", "/app", "/source", "/automation"])
+async def test_json_nested_without_end_is_refused(api: Api, path: str) -> None:
+    await api.call("POST", "/app", {"name": "Deep", "uid": "deep"})
+    nest = b"[" * 200_000
+    for body in (nest, b'{"type": "a", "eventType": "a", "name": "a", "data": ' + nest, b'{"payload": ' + nest):
+        response = await api.call("POST", path, body)
+        assert response.status in (400, 422), response.body
+
+
+async def test_a_request_nested_without_end_is_kept_and_decided(api: Api, inbox: Client, receiver: Receiver) -> None:
+    _, path = await a_new_source(api, eventType="nested", dedupe={"field": "id"})
+    await api.post(
+        "/automation", {"name": "N", "trigger": {"eventType": "nested"}, "send": {"url": receiver.url("/nested")}}
+    )
+    body = b"[" * 200_000 + b"]" * 200_000
+    answer = await inbox.request("POST", path, body=body)
+    assert answer.status == 202
+    (row,) = await receiver.wait_for_count("/nested", 1)
+    assert row.body == body
+    for path in (f"/request/{answer.json()['request']}", f"/thread/{answer.json()['event']}"):
+        assert (await api.call("GET", path)).status == 200
 
 
 async def test_a_call_without_a_valid_key_is_a_401_on_every_path(api: Api) -> None:
@@ -301,3 +325,8 @@ async def test_a_source_whose_secrets_are_all_gone_lets_nobody_in() -> None:
         assert response.status == 401
         row = await the_kept(store)
         assert (row.outcome, row.cause) == ("rejected", "secret_missing")
+
+
+async def test_the_server_of_this_module_has_met_nothing_unexpected(posthorn: Posthorn) -> None:
+    assert "Traceback" not in posthorn.errors
+    assert "error.unexpected" not in posthorn.errors

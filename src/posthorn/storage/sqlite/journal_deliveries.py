@@ -6,8 +6,10 @@ from typing import Any
 from posthorn.engine.journal import DeliveryQuery, DeliveryRow, Page
 from posthorn.engine.records import DeliveryState
 from posthorn.errors import Invalid
-from posthorn.ids import DELIVERY, first_id, time_of
+from posthorn.ids import DELIVERY, EPOCH_MS, first_id, time_of
 from posthorn.storage.sqlite.journal_pages import page_of
+
+_LAST_ID_MS = EPOCH_MS + (2**32 - 1) * 1000  # ids count seconds in 32 bits, up to the year 2150
 
 _PENDING = """
 SELECT d.id, e.workspace, d.event, d.endpoint, e.application, 'pending' AS state, d.attempts, d.due_ms, NULL AS reason
@@ -84,10 +86,10 @@ def _conditions(query: DeliveryQuery, prefix: str, key: str, *, upwards: bool) -
             parameters.append(wanted)
     if query.since_ms is not None:
         conditions += f" AND {key} >= ?"
-        parameters.append(first_id(DELIVERY, query.since_ms))
+        parameters.append(first_id(DELIVERY, min(query.since_ms, _LAST_ID_MS)))
     if query.before_ms is not None:
         conditions += f" AND {key} < ?"
-        parameters.append(first_id(DELIVERY, query.before_ms))
+        parameters.append(first_id(DELIVERY, min(query.before_ms, _LAST_ID_MS)))
     if query.after is not None:
         if time_of(query.after) is None:
             raise Invalid.at("query", "iterator", msg=f"{query.after!r} is not an iterator that a list answered")

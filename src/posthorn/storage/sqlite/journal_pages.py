@@ -15,6 +15,7 @@ from posthorn.storage.sqlite.database import run
 Row = TypeVar("Row")
 
 _SEQ_BITS = 20
+_LAST_SEQ = 2**63 - 1
 _LONGEST_COMMIT_MS = HOUR_MS
 
 
@@ -55,11 +56,16 @@ def place_of(connection: sqlite3.Connection, table: Table, identifier: str) -> i
     return at_ms << _SEQ_BITS
 
 
+def _seq_at(at_ms: int) -> int:
+    """Return the first seq of an instant; of one before 1970 or after 2248, the nearest that there can be."""
+    return max(0, min(at_ms << _SEQ_BITS, _LAST_SEQ))
+
+
 def _in_range(statement: Select[Any], table: Table, at_ms: ColumnElement[int], query: JournalQuery) -> Select[Any]:
     # A row's time is never later than its commit, so `seq` narrows the range by index and the column makes it exact.
     if query.since_ms is not None:
-        statement = statement.where(table.c.seq >= query.since_ms << _SEQ_BITS, at_ms >= query.since_ms)
+        statement = statement.where(table.c.seq >= _seq_at(query.since_ms), at_ms >= query.since_ms)
     if query.before_ms is not None:
-        edge = query.before_ms + _LONGEST_COMMIT_MS << _SEQ_BITS
+        edge = _seq_at(query.before_ms + _LONGEST_COMMIT_MS)
         statement = statement.where(table.c.seq < edge, at_ms < query.before_ms)
     return statement
