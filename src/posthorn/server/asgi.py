@@ -1,13 +1,14 @@
 """What answers at each door: hot paths first, by hand; everything else through the framework."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from posthorn.engine.ownership import Ownership
-from posthorn.errors import Unauthenticated
+from posthorn.errors import PosthornError, Unauthenticated
 from posthorn.manage.access import ApiKeys
 from posthorn.receive.events import Events
-from posthorn.receive.http import Receive, Scope, Send, answer, answer_json, header
+from posthorn.receive.http import Receive, Scope, Send, answer, answer_error, answer_json, header
 from posthorn.receive.inbox import PREFIX, Inbox
 from posthorn.receive.messages import Messages
 from posthorn.telemetry import Metrics
@@ -53,6 +54,13 @@ class PrivateDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        try:
+            await self._route(scope, receive, send)
+        except Exception:
+            await _answer_failure(send)
+            raise
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if len(path) > 1 and path.endswith("/"):
             path = path.rstrip("/")
@@ -94,7 +102,17 @@ class PublicDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["path"].startswith(PREFIX):
-            await self._inbox.handle(scope, receive, send)
-        else:
+        if not scope["path"].startswith(PREFIX):
             await answer_json(send, 404, _NOT_HERE)
+            return
+        try:
+            await self._inbox.handle(scope, receive, send)
+        except Exception:
+            await _answer_failure(send)
+            raise
+
+
+async def _answer_failure(send: Send) -> None:
+    """Answer in JSON what must not happen; the server logs what is raised behind it, and closes the connection."""
+    with contextlib.suppress(RuntimeError):  # a part of another answer is out already
+        await answer_error(send, PosthornError("something failed that must not fail; the server's log says more"))

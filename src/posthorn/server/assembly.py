@@ -2,48 +2,24 @@
 
 import asyncio
 import logging
-import random
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from posthorn import __version__, ids
-from posthorn.clock import Clock, SystemClock
-from posthorn.decide.deciding import Decider
-from posthorn.decide.decision_loop import DecisionLoop
-from posthorn.decide.rendering import OpenedSecrets
-from posthorn.deliver.attempting import Attempter
-from posthorn.deliver.dispatcher import Dispatcher
-from posthorn.deliver.settling import Settler
-from posthorn.deliver.targets import CompiledLanes
-from posthorn.deliver.transport import AddressPolicy, HttpTransport, TransportOptions
-from posthorn.engine.directory import Directory
-from posthorn.engine.fairqueue import WIDEST_WINDOW, FairQueue
-from posthorn.engine.hints import Hints
-from posthorn.engine.ownership import Ownership
-from posthorn.lifecycle import Startable, Supervisor, serve_until_signal
-from posthorn.maintain.pruner import Pruner
-from posthorn.manage.access import ApiKeys
-from posthorn.manage.operational import Operational
-from posthorn.receive.events import Events
-from posthorn.receive.inbox import Inbox
-from posthorn.receive.intake import Intake
-from posthorn.receive.messages import Messages
-from posthorn.receive.routing import Routing
-from posthorn.receive.sources import CompiledSources
-from posthorn.server.asgi import PrivateDoor, PublicDoor, authenticator
+from posthorn import __version__
+from posthorn.clock import SystemClock
+from posthorn.lifecycle import Supervisor, serve_until_signal
 from posthorn.server.doors import Door, bind
 from posthorn.server.founding import Founding, found
-from posthorn.server.limits import delivery_slots, raise_open_files, settle_memory, share_the_interpreter
-from posthorn.server.usecases import build_api
+from posthorn.server.limits import settle_memory, share_the_interpreter
+from posthorn.server.parts import Parts
 from posthorn.settings import Settings
 from posthorn.settings.declared import LogFormat, url_of
 from posthorn.storage.sqlite.store import SqliteStore
-from posthorn.telemetry import Metrics, StandardLogBridge, Telemetry, subscribe_logs
-
-MOST_IDLE_CONNECTIONS = 2048
+from posthorn.telemetry import StandardLogBridge, Telemetry, subscribe_logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,25 +47,14 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
     clock = SystemClock()
     private = bind(settings.host, settings.port, "private")
     public = bind(settings.host, settings.inbox_port, "public")
+    api_url = url_of(settings.host, private.getsockname()[1])
+    inbox_url = settings.inbox_url(public.getsockname()[1])
     store = await SqliteStore.open(settings.data, clock)
     try:
-        inbox_url = settings.inbox_url(public.getsockname()[1])
-        api_url = url_of(settings.host, private.getsockname()[1])
         founding = await found(store, settings, clock)
-        parts = _Parts(store=store, founding=founding, settings=settings, clock=clock, telemetry=telemetry)
-        services = parts.services()
-        patience = settings.drain_seconds / 2
-        doors = [
-            Door(
-                name="private",
-                application=parts.private_door(inbox_url),
-                listener=private,
-                patience_seconds=patience,
-                closing=parts.closing,
-            ),
-            Door(name="public", application=parts.public_door(), listener=public, patience_seconds=patience),
-        ]
-        supervisor = Supervisor([*services, *doors], telemetry=telemetry, drain_seconds=settings.drain_seconds)
+        parts = Parts(store=store, founding=founding, settings=settings, clock=clock, telemetry=telemetry)
+        services = [*parts.services(), *_doors(parts, settings, inbox_url, private, public)]
+        supervisor = Supervisor(services, telemetry=telemetry, drain_seconds=settings.drain_seconds)
 
         def ready() -> None:
             settle_memory()
@@ -98,15 +63,7 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
                 "server.started", version=__version__, api_url=api_url, inbox_url=inbox_url, data=str(settings.data)
             )
             if on_ready is not None:
-                on_ready(
-                    Ready(
-                        api_url=api_url,
-                        inbox_url_base=inbox_url,
-                        api_key=founding.new_api_key,
-                        workspace=founding.workspace,
-                        data=settings.data,
-                    )
-                )
+                on_ready(_ready(founding, settings, api_url, inbox_url))
 
         await serve_until_signal(supervisor, telemetry=telemetry, on_ready=ready)
         await parts.transport.close()
@@ -114,127 +71,27 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
         store.close()
 
 
-class _Parts:
-    """The parts that serve together, made in the order in which they need each other."""
+def _doors(
+    parts: Parts, settings: Settings, inbox_url: str, private: socket.socket, public: socket.socket
+) -> list[Door]:
+    patience = settings.drain_seconds / 2
+    return [
+        Door(
+            name="private",
+            application=parts.private_door(inbox_url),
+            listener=private,
+            patience_seconds=patience,
+            closing=parts.closing,
+        ),
+        Door(name="public", application=parts.public_door(), listener=public, patience_seconds=patience),
+    ]
 
-    def __init__(
-        self, *, store: SqliteStore, founding: Founding, settings: Settings, clock: Clock, telemetry: Telemetry
-    ) -> None:
-        self.store = store
-        self.founding = founding
-        self.settings = settings
-        self.clock = clock
-        self.telemetry = telemetry
-        self.metrics = Metrics(telemetry, version=__version__)
-        self.directory: Directory = founding.directory
-        self.closing = asyncio.Event()
-        self.to_deliver, self.to_decide = Hints(), Hints()
-        self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
-        self.policy = AddressPolicy(allow=settings.allow_targets)
-        # As many connections may wait for their next request as an endpoint may have in flight.
-        options = TransportOptions(
-            max_idle_per_origin=WIDEST_WINDOW,
-            max_idle_total=MOST_IDLE_CONNECTIONS,
-            extra_ca_file=settings.extra_ca_file,
-        )
-        self.transport = HttpTransport(policy=self.policy, options=options, clock=clock)
-        node = ids.new_id(ids.NODE, clock.now_ms())
-        self.ownership = Ownership(store=store, node=node, clock=clock, telemetry=telemetry)
-        api_keys: ApiKeys = founding.api_keys
-        authenticate = authenticator(api_keys)
-        self.messages = Messages(
-            intake=self.intake,
-            directory=self.directory,
-            routing=Routing(self.directory),
-            authenticate=authenticate,
-            clock=clock,
-        )
-        self.events = Events(intake=self.intake, directory=self.directory, authenticate=authenticate, clock=clock)
 
-    def services(self) -> list[Startable]:
-        """Make the background roles in the order of their start."""
-        return [
-            self.ownership,
-            self._dispatcher(),
-            self._decision_loop(),
-            Pruner(
-                store=self.store,
-                retention_days=self.settings.retention_days,
-                clock=self.clock,
-                telemetry=self.telemetry,
-            ),
-        ]
-
-    def private_door(self, inbox_url: str) -> PrivateDoor:
-        """Make what answers at the private door."""
-        api = build_api(
-            store=self.store,
-            founding=self.founding,
-            policy=self.policy,
-            publish=self.messages.publish,
-            inbox_url=inbox_url,
-            clock=self.clock,
-            telemetry=self.telemetry,
-            closing=self.closing,
-        )
-        return PrivateDoor(
-            messages=self.messages,
-            events=self.events,
-            api=api,
-            metrics=self.metrics,
-            ownership=self.ownership,
-            store_figures=self.store.figures,
-        )
-
-    def public_door(self) -> PublicDoor:
-        """Make what answers at the public door."""
-        return PublicDoor(
-            Inbox(
-                intake=self.intake,
-                sources=CompiledSources(self.directory, self.founding.key_ring),
-                directory=self.directory,
-                clock=self.clock,
-                telemetry=self.telemetry,
-            )
-        )
-
-    def _dispatcher(self) -> Dispatcher:
-        operational = Operational(
-            registry=self.store,
-            directory=self.directory,
-            accept=self.intake.accept,
-            clock=self.clock,
-            telemetry=self.telemetry,
-        )
-        return Dispatcher(
-            store=self.store,
-            ownership=self.ownership,
-            attempter=Attempter(
-                transport=self.transport,
-                lanes=CompiledLanes(self.directory, self.founding.key_ring),
-                directory=self.directory,
-                key_ring=self.founding.key_ring,
-                clock=self.clock,
-                random=random.random,
-            ),
-            settler=Settler(store=self.store, telemetry=self.telemetry, on_gone=operational.endpoint_gone),
-            hints=self.to_deliver,
-            queue=FairQueue(delivery_slots(raise_open_files())),
-            clock=self.clock,
-            telemetry=self.telemetry,
-        )
-
-    def _decision_loop(self) -> DecisionLoop:
-        key_ring = self.founding.key_ring
-        return DecisionLoop(
-            store=self.store,
-            ownership=self.ownership,
-            directory=self.directory,
-            decider=Decider(
-                secrets=OpenedSecrets(self.directory, key_ring), key_ring=key_ring, now_ms=self.clock.now_ms
-            ),
-            hints=self.to_decide,
-            to_deliver=self.to_deliver,
-            clock=self.clock,
-            telemetry=self.telemetry,
-        )
+def _ready(founding: Founding, settings: Settings, api_url: str, inbox_url: str) -> Ready:
+    return Ready(
+        api_url=api_url,
+        inbox_url_base=inbox_url,
+        api_key=founding.new_api_key,
+        workspace=founding.workspace,
+        data=settings.data,
+    )

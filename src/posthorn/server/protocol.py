@@ -129,11 +129,13 @@ class ExactHttpProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self.transport.is_closing():
             return
-        if self._is_answering():
+        if self._is_answering() and not self.cycle.more_body:
             # Requests before this one are owed their answers first, and none of them may take ours for its own.
             self.cycle.keep_alive = False
             return
-        self.transport.write(answer)
+        is_first_owed = not self._is_answering() or (not self.cycle.response_started and not self.pipeline)
+        if is_first_owed:
+            self.transport.write(answer)
         self.transport.close()
 
     def _head_too_slow(self) -> None:
