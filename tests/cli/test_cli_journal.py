@@ -214,8 +214,14 @@ def row(identifier: str, cursor: int) -> bytes:
     return json.dumps({"kind": "event", "cursor": cursor, "id": identifier, "type": "a.b"}).encode() + b"\n"
 
 
+def mark(cursor: int) -> bytes:
+    return json.dumps({"kind": "cursor", "cursor": cursor}).encode() + b"\n"
+
+
 def test_following_takes_a_lost_stream_up_after_its_last_row_and_repeats_nothing(api: ScriptedApi) -> None:
-    tail_world(api, b"\n" + row("evt_1", 7) + b"\n", b"\n", row("evt_1", 7) + row("evt_2", 8), row("evt_3", 8))
+    tail_world(
+        api, mark(5) + row("evt_1", 7) + mark(7), mark(7), row("evt_1", 7) + row("evt_2", 8), mark(8) + row("evt_3", 8)
+    )
     notices = io.StringIO()
     lines = follow(ApiClient(api.url, "k"), Console(file=notices))
     assert [json.loads(next(lines))["id"] for _ in range(3)] == ["evt_1", "evt_2", "evt_3"]
@@ -223,6 +229,24 @@ def test_following_takes_a_lost_stream_up_after_its_last_row_and_repeats_nothing
         next(lines)
     assert [asked.path.partition("?")[2] for asked in api.asked] == ["", "after=7", "after=7", "after=8", "after=8"]
     assert "Trying again" in notices.getvalue()
+
+
+def test_a_stream_that_is_lost_before_its_first_row_is_taken_up_where_it_began(api: ScriptedApi) -> None:
+    tail_world(api, mark(7), row("evt_1", 8))
+    lines = follow(ApiClient(api.url, "k"), Console(file=io.StringIO()))
+    assert json.loads(next(lines))["id"] == "evt_1"
+    assert [asked.path.partition("?")[2] for asked in api.asked] == ["", "after=7"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_where_the_stream_stands_is_never_printed(
+    api: ScriptedApi, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    tail_world(api, mark(6) + row("evt_1", 7) + mark(7))
+    # The first page is followed by a refusal, which ends the command.
+    assert main(["tail", *flags, "--url", api.url, "--api-key", "k"]) != 0
+    (printed,) = capsys.readouterr().out.splitlines()
+    assert "evt_1" in printed
 
 
 def test_a_refusal_at_the_first_connection_is_raised(api: ScriptedApi) -> None:

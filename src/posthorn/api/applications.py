@@ -118,7 +118,7 @@ async def replace_application(
 
 @patch("/app/{app_id:str}", dto=ExactJson, return_dto=None)
 async def change_application(request: ApiRequest, app_id: PathId, data: JSONBody[ApplicationIn]) -> ApplicationOut:
-    """Change what is given; null clears a field."""
+    """Change what is given of an application; null clears a field."""
     services, workspace = at_desk(request)
     return application_out(await services.applications.change(workspace, app_id, data.fields()))
 

@@ -94,7 +94,7 @@ async def replace_automation(
 async def change_automation(
     request: ApiRequest, automation_id: PathId, data: JSONBody[AutomationFields]
 ) -> AutomationOut:
-    """Change what is given; null clears a field."""
+    """Change what is given of an automation; null clears a field."""
     services, workspace = at_desk(request)
     return automation_out(await services.automations.change(workspace, automation_id, data))
 
@@ -117,7 +117,10 @@ async def get_automation_secret(request: ApiRequest, automation_id: PathId) -> S
 async def rotate_automation_secret(
     request: ApiRequest, automation_id: PathId, data: JSONBody[NewSecret | None] = None
 ) -> SigningSecretOut:
-    """Sign with a new secret; the old one signs too until the grace period (24 hours, at most 7 days) ends."""
+    """Sign an automation's requests with a new secret.
+
+    The old one signs too until the grace period (24 hours, at most 7 days) ends.
+    """
     services, workspace = at_desk(request)
     key = await services.automations.rotate_secret(workspace, automation_id, data or NewSecret())
     return SigningSecretOut(key=key)

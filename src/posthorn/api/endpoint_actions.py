@@ -108,7 +108,7 @@ async def _found(request: ApiRequest, app_id: PathId, endpoint_id: PathId) -> tu
 
 @get("/app/{app_id:str}/endpoint/{endpoint_id:str}/secret")
 async def get_secret(request: ApiRequest, app_id: PathId, endpoint_id: PathId) -> SecretOut:
-    """Get what the receiver verifies with."""
+    """Get what the receiver verifies an endpoint's requests with."""
     services, application, endpoint = await _found(request, app_id, endpoint_id)
     return SecretOut(key=await services.endpoints.secret(application, endpoint.id))
 
@@ -117,7 +117,10 @@ async def get_secret(request: ApiRequest, app_id: PathId, endpoint_id: PathId) -
 async def rotate_secret(
     request: ApiRequest, app_id: PathId, endpoint_id: PathId, data: JSONBody[NewSecret | None] = None
 ) -> SecretOut:
-    """Sign with a new secret; the old one signs too until the grace period (24 hours, at most 7 days) ends."""
+    """Sign an endpoint's requests with a new secret.
+
+    The old one signs too until the grace period (24 hours, at most 7 days) ends.
+    """
     services, application, endpoint = await _found(request, app_id, endpoint_id)
     key = await services.endpoints.rotate_secret(application, endpoint.id, data or NewSecret())
     return SecretOut(key=key)
@@ -125,7 +128,7 @@ async def rotate_secret(
 
 @get("/app/{app_id:str}/endpoint/{endpoint_id:str}/headers")
 async def get_headers(request: ApiRequest, app_id: PathId, endpoint_id: PathId) -> HeadersOut:
-    """Get the added headers."""
+    """Get an endpoint's added headers."""
     services, application, endpoint = await _found(request, app_id, endpoint_id)
     shown = await services.endpoints.headers(application, endpoint.id)
     return HeadersOut(headers=shown.headers, sensitive=shown.sensitive)
@@ -133,7 +136,7 @@ async def get_headers(request: ApiRequest, app_id: PathId, endpoint_id: PathId) 
 
 @put("/app/{app_id:str}/endpoint/{endpoint_id:str}/headers", dto=ExactJson, return_dto=None, status_code=204)
 async def set_headers(request: ApiRequest, app_id: PathId, endpoint_id: PathId, data: JSONBody[HeadersIn]) -> None:
-    """Replace the added headers."""
+    """Replace an endpoint's added headers."""
     services, application, endpoint = await _found(request, app_id, endpoint_id)
     await services.endpoints.set_headers(application, endpoint.id, data.headers)
 
@@ -142,7 +145,7 @@ async def set_headers(request: ApiRequest, app_id: PathId, endpoint_id: PathId, 
 async def change_headers(
     request: ApiRequest, app_id: PathId, endpoint_id: PathId, data: JSONBody[HeadersChangeIn]
 ) -> None:
-    """Set some added headers, remove others."""
+    """Set some of an endpoint's added headers, remove others."""
     services, application, endpoint = await _found(request, app_id, endpoint_id)
     await services.endpoints.change_headers(
         application, endpoint.id, headers=data.headers, remove=data.delete_headers or ()

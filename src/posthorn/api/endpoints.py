@@ -123,7 +123,7 @@ async def replace_endpoint(
 async def change_endpoint(
     request: ApiRequest, app_id: PathId, endpoint_id: PathId, data: JSONBody[EndpointChangeIn]
 ) -> EndpointOut:
-    """Change what is given; null clears a field."""
+    """Change what is given of an endpoint; null clears a field."""
     services, workspace = at_desk(request)
     application = await services.applications.get(workspace, app_id)
     return endpoint_out(await services.endpoints.change(application, endpoint_id, data.fields()))

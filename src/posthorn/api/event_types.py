@@ -117,7 +117,7 @@ async def replace_event_type(request: ApiRequest, name: PathId, data: JSONBody[E
 
 @patch("/event-type/{name:str}", dto=ExactJson, return_dto=None)
 async def change_event_type(request: ApiRequest, name: PathId, data: JSONBody[EventTypeIn]) -> EventTypeOut:
-    """Change what is given; null clears a field."""
+    """Change what is given of an event type; null clears a field."""
     services, workspace = at_desk(request)
     return event_type_out(await services.event_types.change(workspace, name, data.fields()))
 

@@ -25,7 +25,7 @@ async def get_health(request: ApiRequest) -> HealthOut:
 
 @route("/health/ping", http_method=_METHODS, opt=OPEN_TO_ALL, status_code=204)
 async def ping() -> None:
-    """Answer."""
+    """Answer, without asking the store."""
 
 
 ROUTES = [get_health, ping]

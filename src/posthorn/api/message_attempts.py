@@ -147,7 +147,9 @@ async def list_by_msg(request: ApiRequest, app_id: PathId, msg_id: PathId) -> Li
 
 
 @get("/app/{app_id:str}/msg/{msg_id:str}/attempt/{attempt_id:str}", operation_class=reads(AttemptQueryString))
-async def get_attempt(request: ApiRequest, app_id: PathId, msg_id: PathId, attempt_id: PathId) -> MessageAttemptOut:
+async def get_message_attempt(
+    request: ApiRequest, app_id: PathId, msg_id: PathId, attempt_id: PathId
+) -> MessageAttemptOut:
     """Get one attempt of a message."""
     services, workspace = at_desk(request)
     read_query(request, AttemptQueryString)
@@ -175,4 +177,4 @@ async def resend(request: ApiRequest, app_id: PathId, msg_id: PathId, endpoint_i
     return {}
 
 
-ROUTES = [list_by_endpoint, list_by_msg, get_attempt, expunge_response, resend]
+ROUTES = [list_by_endpoint, list_by_msg, get_message_attempt, expunge_response, resend]

@@ -94,7 +94,7 @@ async def replace_source(request: ApiRequest, source_id: PathId, data: JSONBody[
 
 @patch("/source/{source_id:str}", dto=ExactJson, return_dto=None)
 async def change_source(request: ApiRequest, source_id: PathId, data: JSONBody[SourceFields]) -> SourceOut:
-    """Change what is given; null clears a field."""
+    """Change what is given of a source; null clears a field."""
     services, workspace = at_desk(request)
     return source_out(await services.sources.change(workspace, source_id, data))
 
@@ -108,7 +108,10 @@ async def delete_source(request: ApiRequest, source_id: PathId) -> None:
 
 @post("/source/{source_id:str}/secret/rotate", dto=ExactJson, return_dto=None, status_code=200)
 async def rotate_secret(request: ApiRequest, source_id: PathId, data: JSONBody[NewSourceSecret]) -> SourceOut:
-    """Accept a new secret, and the old ones until the grace period (24 hours, at most 7 days) ends."""
+    """Accept a new secret of a source's sender.
+
+    The old ones are accepted until the grace period (24 hours, at most 7 days) ends.
+    """
     services, workspace = at_desk(request)
     return source_out(await services.sources.rotate_secret(workspace, source_id, data))
 

@@ -30,7 +30,8 @@ async def tail(request: ApiRequest) -> Stream:
     """Follow requests, events, decisions and attempts as they become durable.
 
     Each line has `kind` and `cursor`. A cursor never skips a line that was not sent yet; after a broken connection
-    some lines may come twice. An empty line every 15 seconds says that the connection lives.
+    some lines may come twice. The first line, and one every 15 seconds without any other, is
+    `{"kind": "cursor", "cursor": N}`: it says where the tail begins or stands, and that the connection lives.
     """
     services, workspace = at_desk(request)
     query = read_query(request, TailQuery)
@@ -50,10 +51,10 @@ async def follow(
     closing: asyncio.Event,
     clock: Clock | None = None,
 ) -> AsyncIterator[bytes]:
-    """Yield lines until `closing` is set, starting with an empty one that says the tail has begun."""
+    """Yield lines until `closing` is set, starting with one that says where the tail begins."""
     clock = clock or SystemClock()
     spoken = clock.monotonic()
-    yield b"\n"
+    yield _cursor_line(after)
     while not closing.is_set():
         page = await history.tail(workspace, after)
         for position, row in enumerate(page.rows, start=1):
@@ -65,8 +66,12 @@ async def follow(
             continue
         if clock.monotonic() - spoken >= _HEARTBEAT_SECONDS:
             spoken = clock.monotonic()
-            yield b"\n"
+            yield _cursor_line(after)
         await _pause(closing)
+
+
+def _cursor_line(cursor: int) -> bytes:
+    return b'{"kind":"cursor","cursor":%d}\n' % cursor
 
 
 async def _pause(closing: asyncio.Event) -> None:

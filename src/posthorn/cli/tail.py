@@ -20,6 +20,7 @@ from posthorn.cli.threads import describe_row
 from posthorn.lifecycle import backoff_seconds
 
 _PATH = "/api/v1/tail"
+_CURSOR = "cursor"  #: the kind of a line that only says where the stream stands
 _REMEMBERED_LINES = 500
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -46,6 +47,7 @@ def tail_command(
 def follow(client: ApiClient, notices: Console) -> Iterator[str]:
     """Yield the journal's new rows as JSON texts, for ever; a lost connection is taken up where it broke.
 
+    Lines that only say where the stream stands are taken note of and left out.
     The first connection must succeed: raises ServerUnreachable and RequestRefused.
     """
     lines = client.lines(_PATH)
@@ -56,7 +58,7 @@ def follow(client: ApiClient, notices: Console) -> Iterator[str]:
         try:
             for line in lines:
                 identity, cursor = _place(line, cursor)
-                if identity not in recent:
+                if identity is not None and identity not in recent:
                     recent.append(identity)
                     yield line
             notices.print(_("The server closed the stream. Trying again …"), style="yellow")
@@ -89,13 +91,14 @@ def print_row(line: str, console: Console, *, as_json: bool) -> None:
     console.print(Text(ascii_json(line)) if row is None else describe_row(row))
 
 
-def _place(line: str, before: int | None) -> tuple[str, int | None]:
-    """Return what tells a row from others, and the cursor after it."""
+def _place(line: str, before: int | None) -> tuple[str | None, int | None]:
+    """Return what tells a row from others, None for a line that is no row, and the cursor after the line."""
     row = _decoded(line)
     if row is None:
         return line, before
-    cursor = row.get("cursor")
-    return f"{row.get('kind')} {row.get('id')}", cursor if isinstance(cursor, int) else before
+    kind, cursor = row.get("kind"), row.get("cursor")
+    identity = None if kind == _CURSOR else f"{kind} {row.get('id')}"
+    return identity, cursor if isinstance(cursor, int) else before
 
 
 def _decoded(line: str) -> dict[str, Any] | None:
