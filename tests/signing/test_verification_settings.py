@@ -91,8 +91,8 @@ def test_only_no_verification_does_without_a_secret() -> None:
         (HeaderTokenVerification(header="X"), "two words"),
         (HmacVerification(header="X"), "anything, even\nlines"),
         (GitHubVerification(), "It's a Secret to Everybody"),
-        (StandardWebhooksVerification(), new_symmetric_secret()),
-        (StandardWebhooksVerification(), public_form(new_asymmetric_secret())),
+        pytest.param(StandardWebhooksVerification(), new_symmetric_secret(), id="symmetric"),
+        pytest.param(StandardWebhooksVerification(), public_form(new_asymmetric_secret()), id="public key"),
     ],
 )
 def test_a_usable_secret_passes(scheme: Verification, secret: str) -> None:
@@ -110,8 +110,10 @@ def test_a_usable_secret_passes(scheme: Verification, secret: str) -> None:
         (BearerVerification(), "пароль", "ASCII"),
         (BearerVerification(), "a\x00b", "control character"),
         (HeaderTokenVerification(header="X"), "a\r\nb", "control character"),
-        (StandardWebhooksVerification(), "v1," + new_symmetric_secret(), 'leave out the "v1,"'),
-        (StandardWebhooksVerification(), new_asymmetric_secret(), "public key (whpk_…)"),
+        pytest.param(
+            StandardWebhooksVerification(), "v1," + new_symmetric_secret(), 'leave out the "v1,"', id="with version"
+        ),
+        pytest.param(StandardWebhooksVerification(), new_asymmetric_secret(), "public key (whpk_…)", id="private key"),
         (StandardWebhooksVerification(), "plain text secret", "base64"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_flipped_bit_of_body_or_signature_is_never_accepted_by_hmac(
     assert not judge(raw + b"\x00", body)
 
 
-@pytest.mark.parametrize("secret", [SHARED, PRIVATE])
+@pytest.mark.parametrize("secret", [SHARED, PRIVATE], ids=["shared", "private"])
 @settings(deadline=None)
 @given(body=st.binary(min_size=1, max_size=300), bit=st.integers(0, 10**6))
 def test_a_flipped_bit_anywhere_is_never_accepted_by_standard_webhooks(secret: str, body: bytes, bit: int) -> None:
