@@ -10,7 +10,7 @@ from posthorn.engine import settlements
 from posthorn.engine.fairqueue import PREFETCH, FairQueue, Finish, Lane
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.ports import WorkStore
+from posthorn.engine.ports import TAKE_BYTES, WorkStore
 from posthorn.engine.records import DeliveryWork, ReadyEndpoint
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
@@ -19,6 +19,7 @@ from posthorn.telemetry import Telemetry
 _POLL_SECONDS = 0.1
 _LOOK_BACK_MS = 500
 _RESCAN_MS = 60 * SECOND_MS
+_FROM_FRONT_SECONDS = 0.5
 _RESUME_MS = SECOND_MS
 _IDLE_LANE_SECONDS = 600.0
 _FROM_FRONT_SECONDS = 0.5
@@ -174,18 +175,37 @@ class Dispatcher(Service):
             self._start(lane, work, rules, epoch)
 
     def _put_aside(self, lane: Lane, *, until_resumed: bool) -> None:
-        lane.drop_buffer()
+        self._queue.drop_buffer(lane)
         lane.may_have_more = False
         if until_resumed:
             self._paused[lane.endpoint] = lane.shard
 
     def _fill(self, lane: Lane) -> None:
+        """Read more of a lane into its buffer.
+
+        A busy lane is read on behind the last ones taken, because from the front everything held would be read again.
+        Only a read from the front shows that nothing is left: later rows may sort before earlier ones.
+        """
+        now = self._clock.monotonic()
         room = min(PREFETCH, 2 * lane.window)
+        if len(lane.held) < PREFETCH or now - lane.from_front_at >= _FROM_FRONT_SECONDS:
+            lane.after = None
+        taken = self._take(lane, room, now)
+        if len(taken) < room and lane.after is not None:
+            lane.after = None
+            taken += self._take(lane, room - len(taken), now)
+        is_cut = sum([len(work.payload.body) for work in taken]) >= TAKE_BYTES
+        lane.may_have_more = len(taken) == room or is_cut
+        lane.after = (taken[-1].due_ms, taken[-1].id) if taken and not is_cut else None
+
+    def _take(self, lane: Lane, room: int, now: float) -> list[DeliveryWork]:
+        if lane.after is None:
+            lane.from_front_at = now
         ready = ReadyEndpoint(shard=lane.shard, endpoint=lane.endpoint, due_ms=0)
-        taken = self._store.take(ready, room=room, now_ms=self._clock.now_ms(), held=lane.held)
-        lane.may_have_more = len(taken) == room
-        lane.buffer.extend(taken)
-        lane.held.update([work.id for work in taken])
+        now_ms = self._clock.now_ms()
+        taken = self._store.take(ready, room=room, now_ms=now_ms, held=lane.held, after=lane.after)
+        self._queue.took(lane, taken)
+        return taken
 
     def _start(self, lane: Lane, work: DeliveryWork, rules: LaneRules, epoch: int) -> None:
         doubtful = self._queue.started(lane, work)
@@ -204,7 +224,7 @@ class Dispatcher(Service):
             deferred = settlements.deferred(work, epoch, self._clock.now_ms() + 60 * SECOND_MS)
             self._settler.settle(deferred, lambda: self._settled(lane, work.id))
         finally:
-            self._queue.finished(lane, finish, doubtful=doubtful)
+            self._queue.finished(lane, finish, doubtful=doubtful, size=len(work.payload.body))
             self._pump()
 
     def _settle(self, lane: Lane, outcome: Outcome) -> None:
@@ -227,7 +247,7 @@ class Dispatcher(Service):
         settlement = settlements.cancelled(work, epoch, _GONE_REASON)
         self._settler.settle(settlement, lambda: self._settled(lane, work.id))
         # Its window widens, so that the rest of a long queue is read in few takes.
-        self._queue.finished(lane, Finish.ANSWERED_WELL, doubtful=doubtful)
+        self._queue.finished(lane, Finish.ANSWERED_WELL, doubtful=doubtful, size=len(work.payload.body))
 
     def _settled(self, lane: Lane, delivery: str) -> None:
         if self._queue.settled(lane, delivery):

@@ -29,6 +29,7 @@ SENSITIVE_HEADERS = frozenset(
     }
 )
 MASK = "••••••"
+_MOST_KEPT = 50_000
 
 
 class LaneRules(Struct, frozen=True, kw_only=True):
@@ -80,6 +81,8 @@ class CompiledLanes:
             return known
         compile_rules = self._of_endpoint if isinstance(resource, Endpoint) else self._of_automation
         rules = compile_rules(resource, now_ms)  # type: ignore[arg-type]  # the branch above chose by type
+        if len(self._compiled) >= _MOST_KEPT:
+            self._compiled.clear()  # opened keys of endpoints that are gone would stay for ever
         self._compiled[owner] = rules
         return rules
 

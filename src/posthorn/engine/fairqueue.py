@@ -8,7 +8,7 @@ endpoints that hang or dawdle can never hold the slots that working ones need.
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from posthorn.engine.records import DeliveryWork
@@ -19,6 +19,9 @@ PREFETCH = 64
 MOST_HELD = 1024
 _DOUBTFUL_SHARE = 0.5
 _BURST_SHARE = 0.1
+
+_LANE_BYTES = 32 * 1024 * 1024
+_MOST_BYTES = 128 * 1024 * 1024
 
 
 class Finish(StrEnum):
@@ -36,9 +39,12 @@ class Lane:
 
     __slots__ = (
         "active_at",
+        "after",
         "buffer",
         "endpoint",
+        "from_front_at",
         "held",
+        "held_bytes",
         "in_flight",
         "listed",
         "may_have_more",
@@ -56,6 +62,9 @@ class Lane:
         self.endpoint = endpoint
         self.buffer: deque[DeliveryWork] = deque()
         self.held: set[str] = set()  #: buffered, in flight, or waiting to be settled
+        self.held_bytes = 0  #: of payloads, buffered or in flight
+        self.after: tuple[int, str] | None = None  #: (due_ms, id) of the last one taken, to read on behind it
+        self.from_front_at = 0.0  #: when it was last read from the front
         self.in_flight = 0
         self.window = FIRST_WINDOW
         self.proven = False
@@ -87,12 +96,6 @@ class Lane:
         """Whether anything in the buffer was never tried."""
         return any(work.step == 0 for work in self.buffer)
 
-    def drop_buffer(self) -> None:
-        """Let go of what was read ahead."""
-        self.held.difference_update([work.id for work in self.buffer])
-        self.buffer.clear()
-        self.may_have_more = True
-
 
 class FairQueue:
     """Hands out turns. The caller takes work from the store into a lane's buffer when a turn needs it."""
@@ -102,6 +105,7 @@ class FairQueue:
         self.doubtful_slots = max(1, int(slots * _DOUBTFUL_SHARE))
         self.in_flight = 0
         self.doubtful_in_flight = 0
+        self.held_bytes = 0
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._starved: OrderedDict[str, Lane] = OrderedDict()
@@ -140,7 +144,7 @@ class FairQueue:
             lane = self._ready.popleft()
             lane.listed = False
             lane.active_at = now
-            if lane.in_flight >= lane.window:
+            if lane.in_flight >= lane.window or (lane.in_flight and self._is_heavy(lane)):
                 continue  # listed again when one of its own finishes
             if not lane.proven and not self._has_doubtful_room():
                 self._starve(lane)
@@ -160,13 +164,29 @@ class FairQueue:
         if not lane.buffer:
             return True
         # While retries must wait, first attempts behind them may go: read on, but not without end.
-        return len(lane.buffer) < 2 * PREFETCH and not self._has_doubtful_room() and not lane.has_first_attempt()
+        return len(lane.buffer) < PREFETCH and not self._has_doubtful_room() and not lane.has_first_attempt()
+
+    def took(self, lane: Lane, works: Sequence[DeliveryWork]) -> None:
+        """Put what was read from the store into a lane's buffer."""
+        lane.buffer.extend(works)
+        lane.held.update([work.id for work in works])
+        size = sum([len(work.payload.body) for work in works])
+        lane.held_bytes += size
+        self.held_bytes += size
+
+    def drop_buffer(self, lane: Lane) -> None:
+        """Let go of what was read ahead."""
+        lane.held.difference_update([work.id for work in lane.buffer])
+        self._let_go(lane, sum([len(work.payload.body) for work in lane.buffer]))
+        lane.buffer.clear()
+        lane.after = None
+        lane.may_have_more = True
 
     def next_work(self, lane: Lane) -> DeliveryWork | None:
         """Take what may start now out of the lane's buffer: the oldest, or the oldest first attempt."""
         if not lane.buffer:
             return None
-        if self._has_doubtful_room() or lane.buffer[0].step == 0:
+        if lane.buffer[0].step == 0 or self._has_doubtful_room():
             return lane.buffer.popleft()
         work = next((work for work in lane.buffer if work.step == 0), None)
         if work is not None:
@@ -185,8 +205,9 @@ class FairQueue:
             self._list(lane)
         return doubtful
 
-    def finished(self, lane: Lane, finish: Finish, *, doubtful: bool) -> None:
-        """Count an attempt out and learn from how it went."""
+    def finished(self, lane: Lane, finish: Finish, *, doubtful: bool, size: int = 0) -> None:
+        """Count an attempt of a payload of `size` bytes out, and learn from how it went."""
+        self._let_go(lane, size)
         lane.in_flight -= 1
         self.in_flight -= 1
         self.doubtful_in_flight -= doubtful
@@ -199,11 +220,14 @@ class FairQueue:
     def rest(self, lane: Lane) -> None:
         """Nothing of the lane may start now.
 
-        With retries in its buffer it waits for a doubtful slot; with too much unsettled, for `settled`; otherwise it
-        had nothing due and stays out of the round until it is offered again.
+        With retries in its buffer it reads on behind them, and then waits for a doubtful slot; with too much unsettled
+        it waits for `settled`; otherwise it had nothing due and stays out of the round until it is offered again.
         """
         if lane.buffer:
-            self._starve(lane)
+            if self.wants_more(lane):
+                self._list(lane)
+            else:
+                self._starve(lane)
         elif len(lane.held) < MOST_HELD:
             lane.may_have_more = False
 
@@ -227,7 +251,7 @@ class FairQueue:
         """Forget what was read ahead, because another node may have worked on it meanwhile."""
         for lane in self._lanes.values():
             if lane.buffer:
-                lane.drop_buffer()
+                self.drop_buffer(lane)
 
     def forget_idle(self, before: float) -> int:
         """Drop lanes that have had no turn since then; return how many."""
@@ -250,7 +274,14 @@ class FairQueue:
         elif finish is not Finish.NOTHING_LEARNED and not lane.proven:
             lane.proven = True
             self._unstarve(lane)
-            self._list(lane)
+
+    def _is_heavy(self, lane: Lane) -> bool:
+        """Whether payloads in memory are as many bytes as may be; each lane may still have one delivery in flight."""
+        return lane.held_bytes >= _LANE_BYTES or self.held_bytes >= _MOST_BYTES
+
+    def _let_go(self, lane: Lane, size: int) -> None:
+        lane.held_bytes -= size
+        self.held_bytes -= size
 
     def _has_doubtful_room(self) -> bool:
         return self.doubtful_in_flight < self.doubtful_slots

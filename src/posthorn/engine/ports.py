@@ -39,6 +39,9 @@ from posthorn.engine.records import (
 )
 from posthorn.engine.resources import Change, Kind, Resource, ResourceQuery
 
+TAKE_BYTES = 8 * 1024 * 1024
+"""How many bytes of payloads one `take` may bring into memory before it stops."""
+
 
 class WorkStore(Protocol):
     """Append, lease, ready, take, settle. Reads of `ready`, `take` and `claimed` are short and may run inline."""
@@ -79,6 +82,7 @@ class WorkStore(Protocol):
     ) -> list[DeliveryWork]:
         """Read up to `room` due deliveries of one endpoint, by due and then id, leaving out the ids in `held`.
 
+        Fewer come when their payloads reach TAKE_BYTES together: what was left out is taken by a later call.
         `after`, the (due_ms, id) of the last one taken, goes on behind it without reading what is held again. Rows that
         were committed late may lie before it: whoever uses it begins anew, without it, now and then.
         """

@@ -33,11 +33,12 @@ class AddressPolicy:
 
     `allow` opens networks that are refused by default (`--allow-target`); `allowed_ports`, when set, replaces
     the default port rule (every port but BLOCKED_PORTS). An address that `allow` covers may be reached on any
-    port.
+    port. `own_inbox`, host and port of our own public inbox, is refused: what is sent there comes back as an event.
     """
 
     allow: tuple[_Network, ...] = ()
     allowed_ports: frozenset[int] | None = None
+    own_inbox: tuple[str, int] | None = None
 
     def check_url(self, url: str) -> Target | Refusal:
         """Judge a URL when it is saved: its form, its port, and a host that is an address or localhost."""
@@ -48,6 +49,12 @@ class AddressPolicy:
 
     def check_target(self, target: Target) -> Refusal | None:
         """Judge a parsed URL by what can be known without looking its name up."""
+        if (target.host, target.port) == self.own_inbox:
+            return refusal(
+                FailureCode.ADDRESS_NOT_ALLOWED,
+                "The URL leads to this Posthorn's own inbox, where it would come in again as an event; "
+                "let an automation listen to the event instead.",
+            )
         if target.is_literal:
             return self.check_addresses((target.host,), port=target.port)
         is_local_name = target.host == "localhost" or target.host.endswith(".localhost")
