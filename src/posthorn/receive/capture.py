@@ -1,6 +1,7 @@
 """One captured request at a time: pure decisions over what came and what its source wants."""
 
 import re
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -63,6 +64,11 @@ def event_type_of(template: Template | str, incoming: Incoming) -> str:
         name = template.render({"request": request, "body": incoming.json()})
     except TemplateRenderFailed:
         return "webhook.unnamed"
+    return usable_name(name)
+
+
+def usable_name(name: str) -> str:
+    """Return a name that an event type can have, as near to this one as possible."""
     name = _FOREIGN.sub("_", name.strip())[:256]
     return name if _EVENT_TYPE.fullmatch(name) else "webhook.unnamed"
 
@@ -72,8 +78,8 @@ def dedupe_key(rule: DedupeRule | None, incoming: Incoming) -> str | None:
     if rule is None:
         return None
     if rule.header is not None:
-        value = header(incoming.headers, rule.header.lower().encode("latin-1"))
-        return value.decode("latin-1")[:_LONGEST_KEY] if value else None
+        value = header(incoming.headers, rule.header.lower().encode())
+        return _short(value.decode("latin-1")) if value else None
     found: Any = incoming.json()
     for step in (rule.field or "").split("."):
         if not isinstance(found, dict) or step not in found:
@@ -81,7 +87,12 @@ def dedupe_key(rule: DedupeRule | None, incoming: Incoming) -> str | None:
         found = found[step]
     if found is None or isinstance(found, dict | list):
         return None
-    return str(found)[:_LONGEST_KEY]
+    return _short(found if isinstance(found, str) else msgspec.json.encode(found).decode())
+
+
+def _short(key: str) -> str:
+    """Bound a key's length. Cut off, two long keys that begin alike would be taken for the same."""
+    return key if len(key) <= _LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
 
 
 def dedupe_claim(source: str, key: str, *, status: int, answer: bytes, event: str, now_ms: int) -> Claim:

@@ -1,7 +1,8 @@
 """`POST /api/v1/event`: one event, an array of up to 1,000, or NDJSON."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from io import BytesIO
 from typing import Annotated, Any
 
 import msgspec
@@ -26,14 +27,25 @@ from posthorn.receive.http import (
     problem_of_body,
     read_body,
 )
-from posthorn.receive.idempotency import ID_KEPT_MS, key_claim, key_scope
+from posthorn.receive.idempotency import (
+    ID_KEPT_MS,
+    KEY_KEPT_MS,
+    batch_scope,
+    fingerprint_of,
+    idempotency_key,
+    key_claim,
+    key_scope,
+)
 from posthorn.receive.intake import Intake
 from posthorn.receive.messages import Authenticate, KeyReused, Name
-from posthorn.receive.wire import TOO_DEEP, decode, syntax_problem, validation_problem
+from posthorn.receive.wire import TOO_DEEP, check_text, decode, syntax_problem, validation_problem
 
 BATCH_LIMIT_BYTES = 10 * 1024 * 1024
 EVENT_LIMIT_BYTES = 2 * 1024 * 1024
 MOST_EVENTS = 1_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_YEARS = range(1900, 2200)  # outside of them a time is a mistake, such as seconds read as milliseconds
 
 UserId = Annotated[str, Meta(min_length=1, max_length=512)]
 EventId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -100,18 +112,46 @@ class Events:
     ) -> None:
         now_ms = self._clock.now_ms()
         events = [_event(workspace, one, now_ms) for one in given]
-        whole = key_claim(scope, workspace, body, status=202, answer=b"", event=None, now_ms=now_ms)
-        if whole is not None:
-            repeated = await self._intake.accept(Append(claims=(whole,)))
-            if isinstance(repeated, AlreadyClaimed) and not repeated.same_request:
-                raise KeyReused
+        keys = self._key_claims(workspace, events, scope, body, now_ms)
         units = []
-        for index, (event, one) in enumerate(zip(events, given, strict=True)):
-            claim = _id_claim(event, one, b"") if event.uid is not None else _place_claim(whole, index, event)
-            units.append(self._unit(event, (claim,) if claim is not None else ()))
+        for event, one, key in zip(events, given, keys, strict=True):
+            ids_of = (_id_claim(event, one, b""),) if event.uid is not None else ()
+            units.append(self._unit(event, (*key, *ids_of)))
         results = await self._intake.accept_all(units)
         rows = [_row(event, result) for event, result in zip(events, results, strict=True)]
         await answer_json(send, 202, {"data": rows})
+
+    def _key_claims(
+        self, workspace: str, events: list[Event], scope: Scope, body: bytes, now_ms: int
+    ) -> list[tuple[Claim, ...]]:
+        """Let each event claim its own place under the call's Idempotency-Key, and leave its own answer there.
+
+        A call may be cut short between its commits. Repeated, it finds what was stored and stores the rest.
+        """
+        key = idempotency_key(scope["headers"])
+        if key is None:
+            return [()] * len(events)
+        fingerprint = fingerprint_of(scope, body)
+        # The first event claims the key itself, so that a call with a single event under the same key is noticed too.
+        places = [(key_scope(workspace), key)]
+        places += [(batch_scope(workspace), f"{key}#{index}") for index in range(1, len(events))]
+        earlier = self._intake.claimed(*places[0], now_ms=now_ms)
+        if earlier is not None and earlier.fingerprint != fingerprint:
+            raise KeyReused
+        return [
+            (
+                Claim(
+                    scope=place[0],
+                    key=place[1],
+                    fingerprint=fingerprint,
+                    answer_status=202,
+                    answer_body=msgspec.json.encode(_accepted_row(event)),
+                    event=event.id,
+                    expires_ms=now_ms + KEY_KEPT_MS,
+                ),
+            )
+            for event, place in zip(events, places, strict=True)
+        ]
 
     def _unit(self, event: Event, claims: tuple[Claim, ...]) -> Append:
         profile = profile_of(self._directory, event.workspace, event.type, event.user, event.id)
@@ -126,26 +166,32 @@ def _decoded(scope: Scope, body: bytes) -> EventIn | list[EventIn]:
         raws = decode(_several, body)
         return _each([bytes(raw) for raw in raws], lambda index: ("body", index))
     event = decode(_one, body)
-    _check_size(event, "body")
+    _check(event, "body")
     return event
 
 
 def _from_lines(body: bytes) -> list[EventIn]:
-    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    lines: list[tuple[int, bytes]] = []
+    for number, line in enumerate(BytesIO(body), 1):
+        if line.strip():
+            lines.append((number, line))
+            if len(lines) > MOST_EVENTS:
+                break
     return _each([line for _, line in lines], lambda index: ("body", "line", lines[index][0]))
 
 
 def _each(parts: list[bytes], place: Any) -> list[EventIn]:
     """Decode all or none: every wrong event is named, and nothing of the call is kept."""
     if not 1 <= len(parts) <= MOST_EVENTS:
-        raise Invalid.at("body", msg=f"send 1 to {MOST_EVENTS} events at a time, these are {len(parts)}")
+        raise Invalid.at("body", msg=f"send 1 to {MOST_EVENTS} events at a time, not {_how_many(parts)}")
     events: list[EventIn] = []
     problems: list[Problem] = []
     for index, part in enumerate(parts):
         loc = place(index)
         try:
             event = _one.decode(part)
-            _check_size(event, *loc)
+            check_text(part)
+            _check(event, *loc)
             events.append(event)
         except msgspec.ValidationError as error:
             problems += validation_problem(error, *loc).problems
@@ -162,7 +208,13 @@ def _each(parts: list[bytes], place: Any) -> list[EventIn]:
     return events
 
 
-def _check_size(event: EventIn, *loc: str | int) -> None:
+def _how_many(parts: list[bytes]) -> str:
+    return f"more than {MOST_EVENTS}" if parts else "none"
+
+
+def _check(event: EventIn, *loc: str | int) -> None:
+    if event.time is not None and event.time.year not in _YEARS:
+        raise Invalid.at(*loc, "time", msg=f"must be in the years {_YEARS.start} to {_YEARS.stop - 1}")
     if len(bytes(event.data)) > EVENT_LIMIT_BYTES:
         raise Invalid.at(*loc, "data", msg=f"larger than {EVENT_LIMIT_BYTES} bytes", type="too_large")
 
@@ -172,7 +224,7 @@ def _event(workspace: str, given: EventIn, now_ms: int) -> Event:
         id=ids.new_id(ids.EVENT, now_ms),
         workspace=workspace,
         type=given.type,
-        occurred_ms=int(given.time.timestamp() * 1000) if given.time is not None else now_ms,
+        occurred_ms=(given.time - _EPOCH) // _MILLISECOND if given.time is not None else now_ms,
         received_ms=now_ms,
         user=given.user,
         uid=given.id,
@@ -208,9 +260,17 @@ def _other_event(event: Event) -> Conflict:
     return Conflict(f"an event with the id {event.uid!r} exists already with other content; events never change")
 
 
-def _row(event: Event, result: AppendResult) -> dict[str, Any]:
+def _accepted_row(event: Event) -> dict[str, Any]:
+    return {"id": event.id, "uid": event.uid, "status": "accepted"}
+
+
+def _row(event: Event, result: AppendResult) -> Any:
     if not isinstance(result, AlreadyClaimed):
-        return {"id": event.id, "uid": event.uid, "status": "accepted"}
+        return _accepted_row(event)
+    if not result.scope.startswith("event:"):
+        if not result.same_request:
+            raise KeyReused
+        return Raw(result.answer_body)
     if result.same_request:
         return {"id": result.event, "uid": event.uid, "status": "duplicate"}
     return {"id": result.event, "uid": event.uid, "status": "conflict", "detail": str(_other_event(event))}

@@ -15,6 +15,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 BODY_DEADLINE_SECONDS = 30.0
+_NO_CONTENT = frozenset({204, 205, 304})
 _LINGER_BYTES = 4 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 _JSON = (b"content-type", b"application/json")
@@ -49,7 +50,9 @@ async def read_body(
         return BodyProblem.TOO_LARGE
     cycle = scope.get("posthorn.cycle")
     if cycle is not None and not cycle.more_body:  # all of it came with the head: no clock is needed
-        body = (await receive())["body"]
+        # Read past `receive`, which has nothing more to say of a sender that did not wait for its answer.
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
         return body if len(body) <= limit_bytes else BodyProblem.TOO_LARGE
     try:
         async with asyncio.timeout(deadline_seconds):
@@ -79,7 +82,11 @@ async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit_by
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers = (_JSON, _NOSNIFF)) -> None:
-    """Send a whole response."""
+    """Send a whole response; one of a status that has no content (RFC 9110 §15.3.5, §15.4.5) without its body."""
+    if status in _NO_CONTENT:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
@@ -132,6 +139,8 @@ def problem_of_body(problem: BodyProblem, limit_bytes: int) -> tuple[int, dict[s
     """Return status and JSON of a body that could not be read."""
     if problem is BodyProblem.TOO_LARGE:
         return 413, {"code": "payload_too_large", "detail": f"the body is larger than {limit_bytes} bytes"}
+    if problem is BodyProblem.DISCONNECTED:
+        return 400, {"code": "body_incomplete", "detail": "the sender went away before the body was complete"}
     return 408, {
         "code": "request_timeout",
         "detail": f"the body did not arrive within {BODY_DEADLINE_SECONDS:.0f} seconds",

@@ -17,6 +17,11 @@ def key_scope(workspace: str) -> str:
     return f"key:{workspace}"
 
 
+def batch_scope(workspace: str) -> str:
+    """Name the scope of what a workspace's batches claim for each of their parts."""
+    return f"batch:{workspace}"
+
+
 def call_fingerprint(method: str, path: str, query: bytes, body: bytes) -> bytes:
     """Tell two calls under the same key apart."""
     digest = sha256(f"{method} {path.rstrip('/')}?".encode())
@@ -24,6 +29,11 @@ def call_fingerprint(method: str, path: str, query: bytes, body: bytes) -> bytes
     digest.update(b"\n")
     digest.update(body)
     return digest.digest()
+
+
+def fingerprint_of(scope: Scope, body: bytes) -> bytes:
+    """Fingerprint a call."""
+    return call_fingerprint(scope["method"], scope["path"], scope["query_string"], body)
 
 
 def idempotency_key(headers: Headers) -> str | None:
@@ -47,7 +57,7 @@ def key_claim(
     return Claim(
         scope=key_scope(workspace),
         key=key,
-        fingerprint=call_fingerprint(scope["method"], scope["path"], scope["query_string"], body),
+        fingerprint=fingerprint_of(scope, body),
         answer_status=status,
         answer_body=answer,
         event=event,

@@ -10,7 +10,7 @@ from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import AlreadyClaimed, Append, CapturedRequest, Claim, Event, RequestOutcome
-from posthorn.errors import NotFound, PosthornError
+from posthorn.errors import NotFound, Overloaded, PosthornError
 from posthorn.receive.capture import (
     MOST_HOPS,
     Incoming,
@@ -75,10 +75,10 @@ class Inbox:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request at `/in/<token>` or below."""
         started = time.monotonic_ns()
-        token = scope["path"][len(PREFIX) :].partition("/")[0]
-        compiled = self._sources.find(sha256(token.encode()).hexdigest()) if len(token) <= _LONGEST_TOKEN else None
-        if compiled is None:
-            await answer_error(send, NotFound("no inbox has this address"))
+        try:
+            compiled = self._find(scope["path"][len(PREFIX) :].partition("/")[0])
+        except PosthornError as error:
+            await answer_error(send, error)
             return
         limit = compiled.source.body_limit_bytes
         body = await read_body(scope, receive, limit_bytes=limit, deadline_seconds=self._body_deadline_seconds)
@@ -90,6 +90,19 @@ class Inbox:
                 await self._accept(compiled, scope, body, started, send)
         except PosthornError as error:
             await answer_error(send, error)
+
+    def _find(self, token: str) -> CompiledSource:
+        """Return the source of an address. Raises NotFound, or Overloaded when the source cannot be worked with now."""
+        try:
+            digest = sha256(token.encode()).hexdigest()
+            compiled = self._sources.find(digest) if len(token) <= _LONGEST_TOKEN else None
+        except PosthornError as error:
+            # A secret that does not open is the operator's trouble: the sender learns only that it may try again.
+            self._telemetry.emit("error.unexpected", where="inbox source", exception=error)
+            raise Overloaded("this inbox cannot accept requests now", retry_after_seconds=60) from None
+        if compiled is None:
+            raise NotFound("no inbox has this address")
+        return compiled
 
     async def _accept(self, compiled: CompiledSource, scope: Scope, body: bytes, started: int, send: Send) -> None:
         now_ms = self._clock.now_ms()

@@ -1,13 +1,15 @@
 """The way into the store: group commit, then hints to whoever works on what came in."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
 from posthorn.engine.groupcommit import GroupCommit
 from posthorn.engine.hints import Hints
 from posthorn.engine.ports import WorkStore
-from posthorn.engine.records import Append, Appended, AppendResult
+from posthorn.engine.records import Append, Appended, AppendResult, Claim
 from posthorn.engine.shards import shard_of
+from posthorn.errors import Overloaded
 from posthorn.telemetry import Telemetry
 
 _LINGER_SECONDS = 0.002
@@ -25,6 +27,7 @@ class Intake:
         self._to_deliver = to_deliver
         self._to_decide = to_decide
         self._telemetry = telemetry
+        self._backlog = backlog
         self._batches: GroupCommit[Append, AppendResult] = GroupCommit(
             self._commit, linger_seconds=_LINGER_SECONDS, most=_MOST_PER_COMMIT, backlog=backlog, lanes=2
         )
@@ -34,9 +37,17 @@ class Intake:
         return await self._batches.submit(unit)
 
     async def accept_all(self, units: Sequence[Append]) -> list[AppendResult]:
-        """Commit many units of one caller, in one or more batches. Raises as `accept` does."""
-        futures = [self._batches.submit(unit) for unit in units]
-        return [await future for future in futures]
+        """Commit many units of one caller, in one or more batches.
+
+        Raises Overloaded before anything is written, StoreUnavailable when not all batches could be.
+        """
+        if self._batches.waiting + len(units) > self._backlog:
+            raise Overloaded(f"more than {self._backlog} events wait for the store; send again a little later")
+        return await asyncio.gather(*[self._batches.submit(unit) for unit in units])
+
+    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+        """Return a claim that holds already."""
+        return self._store.claimed(scope, key, now_ms=now_ms)
 
     async def drain(self) -> None:
         """Return when everything handed in is answered."""

@@ -31,8 +31,8 @@ from posthorn.receive.wire import decode
 
 MESSAGE_LIMIT_BYTES = 2 * 1024 * 1024
 
-Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[a-zA-Z0-9\-_.]+$")]
-Channel = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9\-_.:]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[a-zA-Z0-9\-_.]+$(?!\n)")]
+Channel = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9\-_.:]+$(?!\n)")]
 Authenticate = Callable[[Scope], str]  #: returns the workspace; raises Unauthenticated
 
 

@@ -4,9 +4,11 @@ from msgspec import Struct
 
 from posthorn.engine.directory import Directory
 from posthorn.engine.resources import Source
-from posthorn.receive.capture import secret_headers_of
+from posthorn.receive.capture import secret_headers_of, usable_name
 from posthorn.templating import Template, compile_template
 from posthorn.vault import KeyRing
+
+_MOST_KEPT = 10_000
 
 
 class CompiledSource(Struct, frozen=True, kw_only=True):
@@ -35,13 +37,15 @@ class CompiledSources:
         self._compiled: dict[str, CompiledSource] = {}
 
     def find(self, token_digest: str) -> CompiledSource | None:
-        """Return the source whose token has this digest."""
+        """Return the source whose token has this digest. Raises VaultError or Invalid when it cannot be compiled."""
         source = self._directory.source_of_token(token_digest)
         if source is None:
             self._compiled.pop(token_digest, None)
             return None
         compiled = self._compiled.get(token_digest)
         if compiled is None or compiled.source is not source:
+            if len(self._compiled) >= _MOST_KEPT:
+                self._compiled.clear()  # opened secrets of sources that are gone would stay for ever
             compiled = self._compiled[token_digest] = self._compile(source)
         return compiled
 
@@ -50,13 +54,17 @@ class CompiledSources:
             (self._key_ring.open(secret.sealed, context=source.id).decode(), secret.expires_ms)
             for secret in source.secrets
         )
-        is_template = "{{" in source.event_type or "{%" in source.event_type
         return CompiledSource(
             source=source,
             secrets=opened,
-            event_type=compile_template(source.event_type, escape="none") if is_template else source.event_type,
+            event_type=_event_type(source.event_type),
             secret_headers=secret_headers_of(source.verification),
             answer_headers=tuple(
                 (name.encode("latin-1"), value.encode("latin-1")) for name, value in source.answer.headers.items()
             ),
         )
+
+
+def _event_type(text: str) -> Template | str:
+    is_template = "{{" in text or "{%" in text
+    return compile_template(text, escape="none") if is_template else usable_name(text)

@@ -21,7 +21,8 @@ _OFFSET = re.compile(r"\(byte (\d+)\)")
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode a body. Raises Invalid with the place of the first problem."""
     try:
-        return decoder.decode(body)
+        decoded = decoder.decode(body)
+        check_text(body)
     except msgspec.ValidationError as error:
         raise validation_problem(error) from None
     except msgspec.DecodeError as error:
@@ -31,6 +32,13 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise Invalid.at("body", msg=msg, type="json_invalid") from None
     except RecursionError:
         raise Invalid.at("body", msg=TOO_DEEP, type="json_invalid") from None
+    return decoded
+
+
+def check_text(body: bytes) -> None:
+    """Look into what `msgspec.Raw` leaves unread: raises UnicodeDecodeError when it is not UTF-8, and so no JSON."""
+    if not body.isascii():
+        body.decode()
 
 
 def validation_problem(error: msgspec.ValidationError, *prefix: str | int) -> Invalid:
