@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from posthorn_process import Posthorn, inbox_path
-from raw_http import Api, Client, Connection, eventually
+from raw_http import Api, Client, Connection, Refused, eventually
 from recording_receiver import Receiver
 
 from posthorn import ids
@@ -245,14 +245,29 @@ async def test_a_batch_repeated_under_its_key_adds_nothing(api: Api) -> None:
     assert len(await api.rows("/event?type=batch.sent")) == 3
 
 
-async def test_a_loop_through_an_automation_ends(api: Api, inbox: Client) -> None:
-    source, path = await a_new_source(api, eventType="went.round")
+async def test_our_own_inbox_is_no_target_when_it_is_written_down(api: Api, inbox: Client) -> None:
+    _, path = await a_new_source(api, eventType="went.round")
     send = {"url": f"http://127.0.0.1:{inbox._port}{path}"}
+    with pytest.raises(Refused, match="own inbox"):
+        await api.post("/automation", {"name": "Loop", "trigger": {"eventType": "went.round"}, "send": send})
+
+
+async def test_our_own_inbox_is_no_target_when_a_template_leads_there(api: Api, inbox: Client) -> None:
+    source, path = await a_new_source(api, eventType="went.round")
+    send = {"url": f"http://127.0.0.{{{{ event.data.last }}}}:{inbox._port}{path}"}
     await api.post("/automation", {"name": "Loop", "trigger": {"eventType": "went.round"}, "send": send})
-    assert (await inbox.request("POST", path, body=b"{}")).status == 202
-    rows = await api.eventually(f"/request?source={source}", lambda rows: rows and rows[0]["answerStatus"] == 508)
-    assert rows[0]["cause"] == "loop_detected"
-    assert len(rows) == 6
+    assert (await inbox.request("POST", path, body=b'{"last":1}')).status == 202
+    rows = await api.eventually("/attempt", lambda rows: [row for row in rows if path in row["url"]])
+    assert {row["error"] for row in rows if path in row["url"]} == {"address_not_allowed"}
+    assert len(await api.rows(f"/request?source={source}")) == 1
+
+
+async def test_a_request_that_came_round_too_often_is_refused_and_kept(api: Api, inbox: Client) -> None:
+    source, path = await a_new_source(api, eventType="went.round")
+    answer = await inbox.request("POST", path, [("posthorn-hops", "5")], body=b"{}")
+    assert answer.status == 508
+    [row] = await api.rows(f"/request?source={source}")
+    assert (row["cause"], row["answerStatus"]) == ("loop_detected", 508)
 
 
 # What no operator can configure, or would take half a minute, is proven with the inbox in this process.

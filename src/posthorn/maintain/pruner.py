@@ -7,7 +7,10 @@ from posthorn.lifecycle import Service
 from posthorn.telemetry import Telemetry
 
 _BATCH = 500
-_BETWEEN_BATCHES_SECONDS = 0.05
+_SHORTEST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.5
+_PAUSES_PER_BATCH = 4  # pruning gets at most a fifth of the store's time, and at full load it can keep up with intake
+_AFTER_FAILURE_SECONDS = 30.0
 _BETWEEN_ROUNDS_SECONDS = 600.0
 
 
@@ -24,19 +27,20 @@ class Pruner(Service):
 
     async def run_once(self) -> float:
         """Delete one batch; come back soon while there is more."""
-        now_ms = self._clock.now_ms()
+        now_ms, batch_began = self._clock.now_ms(), self._clock.monotonic()
         if not self._rows and not self._claims:
-            self._began = self._clock.monotonic()
+            self._began = batch_began
         try:
             rows = await self._store.prune(before_ms=now_ms - self._retention_ms, most=_BATCH)
             claims = await self._store.forget_claims(now_ms=now_ms, most=_BATCH)
         except StoreUnavailable as error:
             self._telemetry.emit("store.unavailable", cause=str(error))
-            return _BETWEEN_ROUNDS_SECONDS
+            return _AFTER_FAILURE_SECONDS
         self._rows += rows
         self._claims += claims
         if rows >= _BATCH or claims >= _BATCH:
-            return _BETWEEN_BATCHES_SECONDS
+            took = self._clock.monotonic() - batch_began
+            return min(max(_PAUSES_PER_BATCH * took, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
         seconds = self._clock.monotonic() - self._began
         self._telemetry.emit("prune.finished", rows=self._rows, claims=self._claims, seconds=seconds)
         self._rows = self._claims = 0

@@ -5,16 +5,18 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from posthorn import ids
-from posthorn.clock import Clock, iso_text
+from posthorn.clock import DAY_MS, Clock, iso_text
 from posthorn.engine.directory import Directory
 from posthorn.engine.ports import Registry
 from posthorn.engine.profiles import profile_of
-from posthorn.engine.records import Append, AppendResult, Event
-from posthorn.engine.resources import Endpoint
+from posthorn.engine.records import Append, AppendResult, Claim, Event
+from posthorn.engine.resources import Endpoint, Kind
+from posthorn.errors import NotFound
 from posthorn.telemetry import Telemetry
 
 ENDPOINT_DISABLED = "endpoint.disabled"
 GONE = "gone"
+_CLAIM_KEPT_MS = 30 * DAY_MS
 
 
 class Operational:
@@ -36,16 +38,27 @@ class Operational:
         self._telemetry = telemetry
 
     async def endpoint_gone(self, identifier: str, attempt: str) -> None:
-        """Disable an endpoint that answered 410, once."""
+        """Disable an endpoint that answered 410, and tell of it once, however many attempts are answered so.
+
+        The event comes first: after a crash in between, the next 410 disables the endpoint without a second event.
+        Raises StoreUnavailable or Overloaded; then the next 410 will do it.
+        """
         endpoint = self._directory.endpoint(identifier)
         if endpoint is None or endpoint.disabled:
             return
         now_ms = self._clock.now_ms()
-        disabled = msgspec.structs.replace(endpoint, disabled=True, disabled_reason=GONE, updated_ms=now_ms)
-        await self._registry.replace(disabled)
+        await self._accept(self._event(endpoint, attempt, now_ms))
+        # Read anew, because people may have edited it since.
+        current = await self._registry.get(Kind.ENDPOINT, endpoint.workspace, identifier, parent=endpoint.parent)
+        if not isinstance(current, Endpoint) or current.disabled:
+            return
+        disabled = msgspec.structs.replace(current, disabled=True, disabled_reason=GONE, updated_ms=now_ms)
+        try:
+            await self._registry.replace(disabled)
+        except NotFound:
+            return  # deleted at this moment: it receives nothing any more
         await self._directory.refresh(self._registry)
         self._telemetry.emit("endpoint.disabled", endpoint=identifier, reason=GONE)
-        await self._accept(self._event(endpoint, attempt, now_ms))
 
     def _event(self, endpoint: Endpoint, attempt: str, now_ms: int) -> Append:
         payload = {
@@ -65,4 +78,13 @@ class Operational:
             payload=msgspec.json.encode(payload),
         )
         profile = profile_of(self._directory, event.workspace, event.type, None, event.id)
-        return Append(event=event, profile=profile)
+        claim = Claim(
+            scope=f"operational:{event.workspace}",
+            key=f"{ENDPOINT_DISABLED}:{endpoint.id}:{endpoint.updated_ms}",
+            fingerprint=b"",
+            answer_status=202,
+            answer_body=b"",
+            event=event.id,
+            expires_ms=now_ms + _CLAIM_KEPT_MS,
+        )
+        return Append(event=event, claims=(claim,), profile=profile)

@@ -52,8 +52,10 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
     store = await SqliteStore.open(settings.data, clock)
     try:
         founding = await found(store, settings, clock)
-        parts = Parts(store=store, founding=founding, settings=settings, clock=clock, telemetry=telemetry)
-        services = [*parts.services(), *_doors(parts, settings, inbox_url, private, public)]
+        parts = Parts(
+            store=store, founding=founding, settings=settings, inbox_url=inbox_url, clock=clock, telemetry=telemetry
+        )
+        services = [*parts.services(), *_doors(parts, settings, private, public)]
         supervisor = Supervisor(services, telemetry=telemetry, drain_seconds=settings.drain_seconds)
 
         def ready() -> None:
@@ -71,14 +73,12 @@ async def _serve(settings: Settings, telemetry: Telemetry, on_ready: Callable[[R
         store.close()
 
 
-def _doors(
-    parts: Parts, settings: Settings, inbox_url: str, private: socket.socket, public: socket.socket
-) -> list[Door]:
+def _doors(parts: Parts, settings: Settings, private: socket.socket, public: socket.socket) -> list[Door]:
     patience = settings.drain_seconds / 2
     return [
         Door(
             name="private",
-            application=parts.private_door(inbox_url),
+            application=parts.private_door(),
             listener=private,
             patience_seconds=patience,
             closing=parts.closing,

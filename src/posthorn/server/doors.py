@@ -51,6 +51,7 @@ class Door:
         listener: socket.socket,
         patience_seconds: float,
         closing: asyncio.Event | None = None,
+        protocol: type[ExactHttpProtocol] = ExactHttpProtocol,
     ) -> None:
         """Make a door; `closing` is set when it begins to close, so that endless answers end."""
         self.name = name
@@ -60,7 +61,7 @@ class Door:
         self._server = _QuietServer(
             uvicorn.Config(
                 application,
-                http=ExactHttpProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 loop="none",

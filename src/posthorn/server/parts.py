@@ -12,7 +12,7 @@ from posthorn.deliver.attempting import Attempter
 from posthorn.deliver.dispatcher import Dispatcher
 from posthorn.deliver.settling import Settler
 from posthorn.deliver.targets import CompiledLanes
-from posthorn.deliver.transport import AddressPolicy, HttpTransport, TransportOptions
+from posthorn.deliver.transport import AddressPolicy, HttpTransport, Refusal, TransportOptions, parse_target
 from posthorn.engine.directory import Directory
 from posthorn.engine.fairqueue import WIDEST_WINDOW, FairQueue
 from posthorn.engine.hints import Hints
@@ -42,8 +42,16 @@ class Parts:
     """The parts that serve together, made in the order in which they need each other."""
 
     def __init__(
-        self, *, store: SqliteStore, founding: Founding, settings: Settings, clock: Clock, telemetry: Telemetry
+        self,
+        *,
+        store: SqliteStore,
+        founding: Founding,
+        settings: Settings,
+        inbox_url: str,
+        clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
+        self._inbox_url = inbox_url
         self.store = store
         self.founding = founding
         self.settings = settings
@@ -54,7 +62,7 @@ class Parts:
         self.closing = asyncio.Event()
         self.to_deliver, self.to_decide = Hints(), Hints()
         self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
-        self.policy = AddressPolicy(allow=settings.allow_targets)
+        self.policy = AddressPolicy(allow=settings.allow_targets, own_inbox=_own_inbox(inbox_url))
         # As many connections may wait for their next request as an endpoint may have in flight.
         options = TransportOptions(
             max_idle_per_origin=WIDEST_WINDOW,
@@ -89,14 +97,14 @@ class Parts:
             ),
         ]
 
-    def private_door(self, inbox_url: str) -> PrivateDoor:
+    def private_door(self) -> PrivateDoor:
         """Make what answers at the private door."""
         api = build_api(
             store=self.store,
             founding=self.founding,
             policy=self.policy,
             publish=self.messages.publish,
-            inbox_url=inbox_url,
+            inbox_url=self._inbox_url,
             clock=self.clock,
             telemetry=self.telemetry,
             closing=self.closing,
@@ -162,3 +170,9 @@ class Parts:
             clock=self.clock,
             telemetry=self.telemetry,
         )
+
+
+def _own_inbox(inbox_url: str) -> tuple[str, int] | None:
+    """Return host and port of our own inbox addresses, which nothing may be sent to: it would come in again."""
+    target = parse_target(inbox_url)
+    return None if isinstance(target, Refusal) else (target.host, target.port)

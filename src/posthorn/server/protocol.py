@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_HEADERS = 256
-_HEAD_SECONDS = 15.0
 
 
 def _refusal(status: bytes, body: bytes) -> bytes:
@@ -36,6 +35,8 @@ class _HeadTooLarge(Exception):
 
 class ExactHttpProtocol(HttpToolsProtocol):
     """Keeps the request head exactly as it was sent."""
+
+    head_seconds = 15.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time."""
@@ -152,7 +153,7 @@ class ExactHttpProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._head_too_slow)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_too_slow)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
