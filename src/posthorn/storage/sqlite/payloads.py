@@ -1,6 +1,7 @@
 """Events' bytes, kept for a while after they were written: most deliveries happen within the second."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 from posthorn.engine.records import Append, Payload
 from posthorn.storage.sqlite.database import Database
@@ -39,18 +40,24 @@ class Payloads:
         if payload is not None:
             self._bytes -= len(payload.body) + _ENTRY_BYTES
 
-    def get(self, events: Sequence[str]) -> dict[str, Payload]:
-        """Return the payloads of these events. An event that is gone is absent."""
+    def get(self, events: Sequence[str], *, most_bytes: int) -> dict[str, Payload]:
+        """Return the payloads of these events, reading no more from the store once `most_bytes` are read.
+
+        An event that is gone, or whose turn did not come, is absent.
+        """
         kept = self._kept
         found = {event: kept[event] for event in events if event in kept}
-        missing = [event for event in set(events) if event not in found]
+        missing = [event for event in dict.fromkeys(events) if event not in found]
+        size = 0
         for chunk in chunks(missing):
-            for identifier, name, body, content_type, content_encoding in self._database.look(
-                for_list("payloads", len(chunk)), list(chunk)
-            ):
-                found[identifier] = Payload(
-                    type=name, body=body, content_type=content_type, content_encoding=content_encoding
-                )
+            with closing(self._database.walk(for_list("payloads", len(chunk)), list(chunk))) as rows:
+                for identifier, name, body, content_type, content_encoding in rows:
+                    found[identifier] = Payload(
+                        type=name, body=body, content_type=content_type, content_encoding=content_encoding
+                    )
+                    size += len(body)
+                    if size >= most_bytes:
+                        return found
         return found
 
     def _keep(self, event: str, payload: Payload) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
+from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
     Append,
     Appended,
@@ -81,14 +83,10 @@ class SqliteWorkStore:
         after: tuple[int, str] | None = None,
     ) -> list[DeliveryWork]:
         """Read the head of a lane with payloads."""
-        if after is None:
-            rows = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, room + len(held)))
-        else:
-            rows = self._database.look(statement("take_after"), (lane.shard, lane.endpoint, *after, now_ms, room))
-        rows = [row for row in rows if row[0] not in held][:room]
+        rows = self._narrow(lane, room, now_ms, held, after)
         if not rows:
             return []
-        payloads = self._payloads.get([row[2] for row in rows])
+        payloads = self._payloads.get([row[2] for row in rows], most_bytes=TAKE_BYTES)
         rendered = self._rendered([row[0] for row in rows]) if lane.endpoint.startswith("auto_") else {}
         return [
             DeliveryWork(
@@ -106,6 +104,23 @@ class SqliteWorkStore:
             for identifier, due_ms, event, attempts, step, trigger in rows
             if event in payloads
         ]
+
+    def _narrow(
+        self, lane: ReadyEndpoint, room: int, now_ms: int, held: set[str], after: tuple[int, str] | None
+    ) -> list[Any]:
+        """Read queue rows that are not held, going on behind those that are."""
+        rows: list[Any] = []
+        while len(rows) < room:
+            limit = room - len(rows)
+            if after is None:
+                found = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, limit))
+            else:
+                found = self._database.look(statement("take_after"), (lane.shard, lane.endpoint, *after, now_ms, limit))
+            rows += [row for row in found if row[0] not in held]
+            if len(found) < limit:
+                break
+            after = (found[-1][1], found[-1][0])
+        return rows
 
     def _rendered(self, ids: Sequence[str]) -> dict[str, RenderedRequest]:
         return {
