@@ -20,7 +20,6 @@ class Scenario:
     fan_out: int = 1
     endpoints: int = 1
     hanging: int = 0
-    dead: int = 0
     rate: int = 0
     share_of: tuple[str, float] | None = None
     connections: int = 64
@@ -129,10 +128,6 @@ def _applications(scenario: Scenario, receiver: Receiver, server: Server) -> lis
             url = f"{receiver.url}/{'hang' if hangs else 'ok'}/{number}/{copy}"
             server.post(f"/api/v1/app/{uid}/endpoint", {"url": url})
         paths.append(f"/api/v1/app/{uid}/msg?with_content=false")
-    for number in range(scenario.dead):
-        # A dead endpoint beside the measured ones: it refuses connections, and gets its own traffic.
-        server.post("/api/v1/app", {"name": "dead", "uid": f"dead-{number}"})
-        server.post(f"/api/v1/app/dead-{number}/endpoint", {"url": "http://127.0.0.1:9/"})
     return paths
 
 
