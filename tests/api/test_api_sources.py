@@ -58,6 +58,7 @@ async def test_a_sources_secrets_are_never_shown(http: httpx.AsyncClient, world:
         ),
         ({"name": "x", "eventType": "{{ body.kind"}, ["body", "eventType"]),
         ({"name": "x", "bodyLimitBytes": 0}, ["body", "bodyLimitBytes"]),
+        ({"name": "x", "bodyLimitBytes": 25 * 1024 * 1024 + 1}, ["body", "bodyLimitBytes"]),
     ],
 )
 async def test_a_wrong_source_is_refused_at_its_place(

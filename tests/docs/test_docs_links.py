@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
-#: Answered before the framework is reached, so that the OpenAPI document does not have them.
+#: Answered before the framework is reached, so that the framework's own routes do not have them.
 HOT = {("POST", "/app/{}/msg"), ("POST", "/event")}
 
 _FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

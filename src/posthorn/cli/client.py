@@ -13,7 +13,7 @@ from posthorn.cli.terminal import command_name, one_line
 from posthorn.cli.texts import _
 
 _TIMEOUT_SECONDS = 30.0
-# The server sends an empty line every 15 s, so three missing ones mean that the connection is dead.
+# The server sends a line every 15 s, so three missing ones mean that the connection is dead.
 _SILENCE_SECONDS = 45.0
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 

@@ -46,7 +46,7 @@ class SourceFields(Fields, frozen=True, kw_only=True):
     dedupe: DedupeRule | UnsetType | None = UNSET
     answer: Answer | UnsetType | None = UNSET
     event_type: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType | None = UNSET
-    body_limit_bytes: Annotated[int, Meta(ge=1, le=100 * 1024 * 1024)] | UnsetType | None = UNSET
+    body_limit_bytes: Annotated[int, Meta(ge=1, le=25 * 1024 * 1024)] | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
 
 
