@@ -23,6 +23,7 @@ run: setup ## Start Posthorn with a ready key and inbox (DEMO=1 HOST= PORT= INBO
 	@exec $(BIN)/posthorn quickstart $(RUN_FLAGS)
 
 test: lint ## Run every check and every test: what CI runs
+	@sh scripts/test_tools.sh
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
 lint: setup ## Check style, types, import directions and house rules
