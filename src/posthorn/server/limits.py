@@ -41,4 +41,5 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION, 20, 50)
