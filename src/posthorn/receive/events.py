@@ -245,13 +245,6 @@ def _id_claim(event: Event, given: EventIn, reply: bytes) -> Claim:
     )
 
 
-def _place_claim(whole: Claim | None, index: int, event: Event) -> Claim | None:
-    """Claim a place in a batch under the call's Idempotency-Key, for an event that has no id of its own."""
-    if whole is None:
-        return None
-    return msgspec.structs.replace(whole, scope=f"{whole.scope}:batch", key=f"{index}:{whole.key}", event=event.id)
-
-
 def _accepted(event: Event) -> dict[str, Any]:
     return {"id": event.id, "uid": event.uid, "type": event.type, "time": iso_text(event.occurred_ms)}
 
