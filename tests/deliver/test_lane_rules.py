@@ -5,7 +5,8 @@ import pytest
 from delivering_world import World
 from msgspec.structs import replace
 
-from posthorn.deliver.targets import MASK, schedule_in_ms
+from posthorn.deliver.targets import schedule_in_ms
+from posthorn.engine.marks import MASK
 from posthorn.engine.resources import Kind
 from posthorn.errors import PosthornError
 from posthorn.testing.clock import START_MS

@@ -9,8 +9,8 @@ from standardwebhooks import Webhook
 from test_attempting import a_work
 
 from posthorn.deliver.preparing import Prepared, prepare
-from posthorn.deliver.targets import MASK
 from posthorn.deliver.transport import Refusal
+from posthorn.engine.marks import MASK
 from posthorn.engine.records import DeliveryWork, OutgoingRequest, Payload, RenderedRequest
 from posthorn.errors import PosthornError
 from posthorn.signing import new_symmetric_secret

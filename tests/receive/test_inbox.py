@@ -6,9 +6,9 @@ import hmac
 import pytest
 from receiving_world import Call, World
 
+from posthorn.engine.marks import MASK
 from posthorn.engine.records import RequestOutcome
 from posthorn.engine.resources import Answer, DedupeRule, EventTrigger
-from posthorn.receive.capture import MASK
 from posthorn.signing import BearerVerification, HmacVerification
 from posthorn.testing.factories import an_automation
 
@@ -97,7 +97,7 @@ async def test_a_source_without_its_secret_accepts_nothing(world: World) -> None
 async def test_the_sources_own_secret_is_masked_in_the_stored_head(world: World) -> None:
     await world.source(secret="s3cret", verification=BearerVerification())
     assert (await world.capture(headers={"Authorization": "Bearer s3cret", "X-A": "b"})).status == 202
-    assert world.requests()[0].head == b"authorization: " + MASK + b"\r\nx-a: b\r\n"
+    assert world.requests()[0].head == b"authorization: " + MASK.encode() + b"\r\nx-a: b\r\n"
 
 
 async def test_a_secret_that_does_not_open_tells_the_sender_only_to_come_back(world: World) -> None:

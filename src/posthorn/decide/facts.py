@@ -6,10 +6,9 @@ from typing import Any
 import msgspec
 
 from posthorn.clock import iso_text
+from posthorn.engine.marks import HOPS_HEADER
 from posthorn.engine.records import DecisionWork
 from posthorn.engine.resources import Source
-
-HOPS_HEADER = "posthorn-hops"
 
 
 def facts_of(work: DecisionWork, source: Source | None) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from posthorn.decide.compiling import CompiledAutomation
 from posthorn.engine.directory import Directory
+from posthorn.engine.marks import HOPS_HEADER, MASK
 from posthorn.engine.records import OutgoingRequest, RenderedRequest
 from posthorn.engine.resources import Secret
 from posthorn.templating import Template, TemplateRenderFailed
 from posthorn.vault import KeyRing
 
-MASK = "••••••"
 _MOST_KEPT = 10_000
 
 
@@ -109,6 +109,6 @@ def _render(compiled: CompiledAutomation, variables: Mapping[str, Any], hops: in
     return OutgoingRequest(
         method=compiled.automation.send.method,
         url=texts[0],
-        headers=(*zip(names, texts[1:], strict=True), ("posthorn-hops", str(hops))),
+        headers=(*zip(names, texts[1:], strict=True), (HOPS_HEADER, str(hops))),
         body=body,
     )

@@ -4,13 +4,13 @@ import msgspec
 from msgspec import Struct
 
 from posthorn import __version__
-from posthorn.deliver.targets import MASK, SENSITIVE_HEADERS, LaneRules
+from posthorn.deliver.targets import SENSITIVE_HEADERS, LaneRules
 from posthorn.deliver.transport import OutboundRequest, Refusal, Target, parse_target
+from posthorn.engine.marks import HOPS_HEADER, MASK
 from posthorn.engine.records import DeliveryWork, OutgoingRequest
 from posthorn.signing import sign
 from posthorn.vault import KeyRing
 
-HOPS_HEADER = "posthorn-hops"
 STORED_RESPONSE_BYTES = 16 * 1024
 READ_RESPONSE_BYTES = 64 * 1024
 USER_AGENT = f"Posthorn/{__version__} (+webhooks)"

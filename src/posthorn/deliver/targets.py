@@ -9,6 +9,7 @@ from msgspec import Struct
 from posthorn.clock import SECOND_MS
 from posthorn.deliver.transport import NO_HEADERS, HeaderBlock, Refusal, header_block
 from posthorn.engine.directory import Directory
+from posthorn.engine.marks import MASK
 from posthorn.engine.resources import Automation, Endpoint, Resource, SealedSecret
 from posthorn.errors import PosthornError
 from posthorn.signing import Key, parse_secret
@@ -28,7 +29,6 @@ SENSITIVE_HEADERS = frozenset(
         "proxy-authenticate",
     }
 )
-MASK = "••••••"
 _MOST_KEPT = 50_000
 
 

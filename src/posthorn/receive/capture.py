@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from posthorn.clock import DAY_MS
+from posthorn.engine.marks import HOPS_HEADER, MASK
 from posthorn.engine.records import Claim
 from posthorn.engine.resources import DedupeRule
 from posthorn.receive.http import Headers, header
@@ -16,8 +17,8 @@ from posthorn.templating import Template, TemplateRenderFailed
 
 DEDUPE_KEPT_MS = 7 * DAY_MS
 MOST_HOPS = 5
-HOPS_HEADER = b"posthorn-hops"
-MASK = "••••••".encode()
+_HOPS = HOPS_HEADER.encode()
+_MASKED = MASK.encode()
 
 _LONGEST_KEY = 512
 _EVENT_TYPE = re.compile(r"[a-zA-Z0-9\-_.]{1,256}")
@@ -110,7 +111,7 @@ def dedupe_claim(source: str, key: str, *, status: int, answer: bytes, event: st
 
 def hops_of(headers: Headers) -> int:
     """Return how many Posthorns a request came through. Nonsense counts as too many."""
-    value = header(headers, HOPS_HEADER)
+    value = header(headers, _HOPS)
     if value is None:
         return 0
     return int(value) if value.isdigit() and len(value) <= 3 else MOST_HOPS
@@ -123,7 +124,9 @@ def head_of(headers: Headers, secret: frozenset[bytes]) -> bytes:
     """
     if not secret:
         return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-    return b"".join([name + b": " + (MASK if name.lower() in secret else value) + b"\r\n" for name, value in headers])
+    return b"".join(
+        [name + b": " + (_MASKED if name.lower() in secret else value) + b"\r\n" for name, value in headers]
+    )
 
 
 def secret_headers_of(verification: Verification) -> frozenset[bytes]:
