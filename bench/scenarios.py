@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from bench.fill import fill
-from bench.stack import KEY, Receiver, Server, arrivals, generate
+from bench.stack import KEY, Receiver, Server, arrivals, free_port, generate
 
 _ENVELOPE = ('{"eventType":"bench.sent","payload":', "}")
 _WARM_SECONDS = 3
@@ -20,6 +20,7 @@ class Scenario:
     fan_out: int = 1
     endpoints: int = 1
     hanging: int = 0
+    dead: int = 0  #: endpoints, after the hanging ones, that refuse connections
     rate: int = 0
     share_of: tuple[str, float] | None = None
     connections: int = 64
@@ -63,7 +64,7 @@ def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) 
     warm = receiver.seen
     cpu, counts, began = server.cpu_seconds(), server.store_counts(), time.monotonic()
     sent = generate(plan)
-    answering = 1 - scenario.hanging / len(plan["paths"])
+    answering = 1 - (scenario.hanging + scenario.dead) / len(plan["paths"])
     expected = int(sent["accepted"] * copies * answering)
     receiver.wait_until_quiet(warm + expected, 120)
     took = time.monotonic() - began
@@ -79,7 +80,7 @@ def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) 
         began_us=sent["began_us"],
         copies=copies,
         sent=sent["sent"],
-        hanging=(scenario.hanging, len(plan["paths"])),
+        hanging=(scenario.hanging + scenario.dead, len(plan["paths"])),
     )
     events = max(1, sent["accepted"])
     if scenario.kind == "inbox" or (scenario.kind == "event" and not scenario.matching):
@@ -126,6 +127,8 @@ def _applications(scenario: Scenario, receiver: Receiver, server: Server) -> lis
         hangs = number < scenario.hanging
         for copy in range(scenario.fan_out):
             url = f"{receiver.url}/{'hang' if hangs else 'ok'}/{number}/{copy}"
+            if scenario.hanging <= number < scenario.hanging + scenario.dead:
+                url = f"http://127.0.0.1:{free_port()}/"
             server.post(f"/api/v1/app/{uid}/endpoint", {"url": url})
         paths.append(f"/api/v1/app/{uid}/msg?with_content=false")
     return paths
@@ -176,6 +179,7 @@ def standard(seconds: float) -> list[Scenario]:
         Scenario(name="inbox capture", seconds=s, kind="inbox"),
         Scenario(name="1 M pending", seconds=s, pending=1_000_000, tags=("long",)),
         Scenario(name="10 M journal rows", seconds=s, journal_rows=10_000_000, tags=("long",)),
+        Scenario(name="one dead endpoint of 100", seconds=part, endpoints=100, dead=1, share_of=("deliveries", 0.4)),
         Scenario(name="deliveries, again", seconds=part),
         Scenario(name="7 KB payload", seconds=part, size=7 * 1024),
         Scenario(name="fan-out 10", seconds=part, fan_out=10, endpoints=10),
