@@ -9,6 +9,7 @@ import msgspec
 from posthorn.decide.deciding import Decider
 from posthorn.decide.decision_loop import DecisionLoop
 from posthorn.decide.rendering import OpenedSecrets
+from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
@@ -39,10 +40,10 @@ class MoodyStore(MemoryStore):
         self.settled += sum(applied)
         return applied
 
-    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
         if self.is_down:
             raise StoreUnavailable("locked")
-        return super().firings(keys)
+        return await super().firings(keys)
 
 
 class World:
@@ -56,7 +57,9 @@ class World:
         self._news = asyncio.Event()
         self.telemetry.subscribe(self._hear)
         self.to_decide, self.to_deliver = Hints(), Hints()
-        self.ownership = Ownership(store=self.store, node="node_a", clock=self.clock, telemetry=self.telemetry)
+        self.ownership = Ownership(
+            store=self.store, node="node_a", clock=self.clock, telemetry=self.telemetry, stage=Stage.DECIDE
+        )
         self.loop = DecisionLoop(
             store=self.store,
             ownership=self.ownership,
@@ -100,9 +103,13 @@ class World:
         await self.store.append([Append(event=event, profile=profile)])
         return event
 
+    async def own(self) -> None:
+        """Lease every shard, or renew the leases."""
+        await self.ownership.renew(["node_a"])
+
     async def decide_all(self) -> None:
         if not self.ownership.epochs:
-            await self.ownership.open()
+            await self.own()
         while await self.loop._decide_batch():
             pass
 

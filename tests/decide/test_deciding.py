@@ -80,7 +80,7 @@ async def test_again_after_fires_when_long_enough_ago(world: World) -> None:
     for wait in (0, 59, 1):
         world.clock.advance(wait)
         await world.happen()
-        await world.ownership.open()
+        await world.own()
         await world.decide_all()
     assert [outcome for outcome, _ in world.outcomes()] == ["fired", "not_eligible", "fired"]
 
@@ -148,7 +148,7 @@ async def test_json_nested_without_end_is_an_event_without_data(world: World) ->
 
 async def test_while_the_store_is_down_nothing_is_lost_and_nothing_doubled(world: World) -> None:
     await world.automation(eligibility=Once())
-    await world.ownership.open()
+    await world.own()
     for _ in range(5):
         await world.happen()
     world.store.is_down = True
@@ -178,7 +178,7 @@ async def test_nothing_is_decided_without_ownership_or_under_a_lost_epoch(world:
     await world.automation()
     await world.happen()
     assert await world.loop._decide_batch() == 0
-    await world.ownership.open()
+    await world.own()
     world.store._tables.shards.update(
         {
             shard: type(owned)(node="node_b", epoch=owned.epoch + 1)

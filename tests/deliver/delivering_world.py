@@ -13,7 +13,7 @@ from posthorn.engine.directory import Directory
 from posthorn.engine.fairqueue import FairQueue
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.records import DeliveryWork, ReadyEndpoint, Settlement
+from posthorn.engine.records import LaneRead, ReadyEndpoint, Settlement, Taken
 from posthorn.engine.resources import Endpoint, SealedSecret
 from posthorn.engine.shards import shard_of
 from posthorn.errors import StoreUnavailable
@@ -42,15 +42,15 @@ class MoodyStore(MemoryStore):
             raise ValueError("cannot bind")
         return await super().settle(settlements)
 
-    def take(self, lane: ReadyEndpoint, **how: Any) -> list[DeliveryWork]:
+    async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
         if self.reads_are_down:
             raise StoreUnavailable("locked")
-        return super().take(lane, **how)
+        return await super().take(reads, now_ms=now_ms)
 
-    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+    async def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
         if self.reads_are_down:
             raise StoreUnavailable("locked")
-        return super().ready(shards, after_ms=after_ms, now_ms=now_ms)
+        return await super().ready(shards, after_ms=after_ms, now_ms=now_ms)
 
 
 class Told:
@@ -117,8 +117,12 @@ class World:
     async def _tell_gone(self, endpoint: str, attempt: str) -> None:
         self.gone.append((endpoint, attempt))
 
+    async def own(self) -> None:
+        """Lease every shard, or renew the leases."""
+        await self.ownership.renew(["node_a"])
+
     async def start(self) -> None:
-        await self.ownership.open()
+        await self.own()
         await self.dispatcher.start()
 
     def sealed(self, owner: str, secret: str | None = None) -> SealedSecret:

@@ -55,6 +55,19 @@ async def test_an_endpoints_throttle_comes_before_its_applications(world: World)
     assert rates == [7, 3]
 
 
+async def test_a_change_of_an_applications_throttle_is_in_force_at_once(world: World) -> None:
+    application = an_application(id=APPLICATION, throttle_rate=7)
+    await world.store.insert(application)
+    await world.endpoint("ep_1")
+    first = world.lanes.rules("ep_1", START_MS)
+    await world.store.replace(replace(application, throttle_rate=2))
+    await world.directory.refresh(world.store)
+    second = world.lanes.rules("ep_1", START_MS)
+    assert first is not None
+    assert second is not None
+    assert (first.rate, second.rate) == (7, 2)
+
+
 async def test_an_automations_lanes_share_its_rules(world: World) -> None:
     automation = an_automation(id="auto_1", throttle_rate=2, retry_schedule_seconds=(1,))
     await world.store.insert(automation)

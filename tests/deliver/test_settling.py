@@ -8,12 +8,12 @@ from delivering_world import MoodyStore, Told
 from posthorn.deliver import settling
 from posthorn.deliver.settling import Settler
 from posthorn.engine import settlements
-from posthorn.engine.records import DeliveryWork, Payload, ReadyEndpoint, Settlement, Trigger
+from posthorn.engine.cluster import Stage
+from posthorn.engine.records import DeliveryWork, LaneRead, Payload, Settlement, Trigger
 from posthorn.engine.shards import shard_of
 from posthorn.telemetry import Telemetry
 from posthorn.testing.clock import START_MS, ManualClock
 from posthorn.testing.factories import ENDPOINT, a_unit, an_attempt, an_event
-from posthorn.testing.memory import MemoryStore
 
 
 class Bench:
@@ -31,10 +31,13 @@ class Bench:
         self.gone.append(endpoint)
 
     async def works(self, count: int) -> tuple[list[DeliveryWork], int]:
-        [lease, *_] = await self.store.lease("node", now_ms=START_MS, until_ms=START_MS + 10_000, most=256)
+        [lease, *_] = await self.store.lease(
+            "node", Stage.DELIVER, now_ms=START_MS, until_ms=START_MS + 10_000, most=256
+        )
         await self.store.append([a_unit(an_event()) for _ in range(count)])
-        lane = ReadyEndpoint(shard=shard_of(ENDPOINT), endpoint=ENDPOINT, due_ms=0)
-        return MemoryStore.take(self.store, lane, room=count, now_ms=START_MS, held=set()), lease.epoch
+        read = LaneRead(shard=shard_of(ENDPOINT), endpoint=ENDPOINT, room=count)
+        [taken] = await self.store.take([read], now_ms=START_MS)
+        return taken.works, lease.epoch
 
     def settle(self, settlement: Settlement) -> None:
         self.settler.settle(settlement, lambda: self.durable.append(settlement.work.id))

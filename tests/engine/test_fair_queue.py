@@ -58,9 +58,8 @@ class Owner:
         room = min(PREFETCH, 2 * lane.window)
         rows = self.rows.get(lane.endpoint, deque())
         taken = [rows.popleft() for _ in range(min(room, len(rows)))]
-        lane.may_have_more = len(taken) == room
-        lane.buffer.extend(taken)
-        lane.held.update(work.id for work in taken)
+        self.queue.asks(lane)
+        self.queue.took(lane, taken, more=len(taken) == room)
 
     def finish(self, index: int, finish: Finish = Finish.ANSWERED_WELL) -> None:
         lane, work, doubtful = self.flying.pop(index)
@@ -306,3 +305,121 @@ def test_whatever_happens_limits_hold_nothing_is_lost_and_counters_return_to_zer
     assert len(owner.started) == len({work.id for work in owner.started}) == added
     assert (owner.queue.in_flight, owner.queue.doubtful_in_flight) == (0, 0)
     assert not any(lane.held or lane.buffer for lane in owner.queue.lanes())
+
+
+class SlowOwner:
+    """Drives a queue over a store whose reads take a while: each answers with what there was when it began."""
+
+    def __init__(self, slots: int) -> None:
+        self.queue = FairQueue(slots)
+        self.rows: dict[str, list[DeliveryWork]] = {endpoint: [] for endpoint in ENDPOINTS}
+        self.reads: list[tuple[Lane, list[DeliveryWork], bool]] = []
+        self.flying: list[tuple[Lane, DeliveryWork, bool]] = []
+        self.unsettled: list[tuple[Lane, DeliveryWork]] = []
+        self.started: list[str] = []
+
+    def add(self, endpoint: str, steps: list[int]) -> None:
+        self.rows[endpoint] += [a_work(endpoint, step=step) for step in steps]
+        self.queue.offer(shard_of(endpoint), endpoint)
+
+    def pump(self) -> None:
+        while (lane := self.queue.next_lane(0.0)) is not None:
+            if self.queue.wants_more(lane):
+                room = min(PREFETCH, 2 * lane.window)
+                free = [work for work in self.rows[lane.endpoint] if work.id not in lane.held]
+                self.queue.asks(lane)
+                self.reads.append((lane, free[:room], len(free) > room))
+            work = self.queue.next_work(lane)
+            if work is None:
+                self.queue.rest(lane)
+                continue
+            self.flying.append((lane, work, self.queue.started(lane, work)))
+            self.started.append(work.id)
+
+    def arrive(self, index: int) -> None:
+        lane, works, more = self.reads.pop(index % len(self.reads))
+        self.queue.took(lane, works, more=more)
+
+    def finish(self, index: int, finish: Finish) -> None:
+        lane, work, doubtful = self.flying.pop(index % len(self.flying))
+        self.queue.finished(lane, finish, doubtful=doubtful, size=len(work.payload.body))
+        self.unsettled.append((lane, work))
+
+    def settle(self, index: int) -> None:
+        lane, work = self.unsettled.pop(index % len(self.unsettled))
+        self.rows[lane.endpoint].remove(work)
+        self.queue.settled(lane, work.id)
+
+    def run_dry(self) -> None:
+        while True:
+            self.pump()
+            if not (self.reads or self.flying or self.unsettled):
+                return
+            while self.reads:
+                self.arrive(0)
+            while self.flying:
+                self.finish(0, Finish.ANSWERED_WELL)
+            while self.unsettled:
+                self.settle(0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    slots=st.integers(1, 7),
+    story=st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.sampled_from(ENDPOINTS), st.lists(st.integers(0, 1), max_size=6)),
+            st.tuples(st.sampled_from(["arrive", "settle"]), st.integers(0, 50), st.none()),
+            st.tuples(st.just("finish"), st.integers(0, 50), st.sampled_from(list(Finish))),
+            st.tuples(st.sampled_from(["pump", "drop"]), st.none(), st.none()),
+        ),
+        max_size=80,
+    ),
+)
+def test_with_slow_reads_each_delivery_is_started_once_and_none_is_forgotten(slots: int, story: list) -> None:
+    owner = SlowOwner(slots)
+    for name, first, second in story:
+        if name == "add":
+            owner.add(first, second)
+        elif name == "arrive" and owner.reads:
+            owner.arrive(first)
+        elif name == "finish" and owner.flying:
+            owner.finish(first, second)
+        elif name == "settle" and owner.unsettled:
+            owner.settle(first)
+        elif name == "pump":
+            owner.pump()
+        elif name == "drop":
+            owner.queue.drop_buffers()
+    owner.run_dry()
+    assert not any(owner.rows.values())
+    assert len(owner.started) == len(set(owner.started))
+    assert not owner.queue.busy_shards()
+    assert not any(lane.held or lane.buffer or lane.asked for lane in owner.queue.lanes())
+    assert owner.queue.held_bytes == 0
+
+
+def test_a_lane_offered_while_it_is_read_is_read_again() -> None:
+    owner = SlowOwner(4)
+    owner.add("a", [0])
+    owner.pump()
+    owner.add("a", [0])
+    owner.arrive(0)
+    owner.run_dry()
+    assert len(owner.started) == 2
+
+
+def test_what_was_settled_while_a_read_was_under_way_is_not_started_again() -> None:
+    owner = SlowOwner(4)
+    owner.add("a", [0, 0, 0])
+    lane = owner.queue.lane(shard_of("a"), "a")
+    owner.pump()
+    [(_, works, _)] = owner.reads
+    owner.arrive(0)
+    owner.pump()
+    owner.finish(0, Finish.ANSWERED_WELL)
+    owner.queue.asks(lane)
+    owner.settle(0)
+    owner.queue.took(lane, works, more=False)
+    owner.run_dry()
+    assert len(owner.started) == len(set(owner.started)) == 3

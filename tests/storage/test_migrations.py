@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from posthorn.clock import SystemClock
+from posthorn.engine.cluster import Stage
 from posthorn.errors import StartRefused
 from posthorn.storage.sqlite.connection import DATABASE
 from posthorn.storage.sqlite.migrate import HEAD, bring_up_to_date, downgrade, upgrade, version_of
@@ -86,13 +87,13 @@ def test_a_migration_that_fails_leaves_nothing_behind(path: Path) -> None:
 
 
 async def test_a_second_start_changes_nothing(tmp_path: Path) -> None:
-    (await SqliteStore.open(tmp_path, SystemClock())).close()
+    await (await SqliteStore.open(tmp_path, SystemClock())).close()
     first = (tmp_path / DATABASE).read_bytes()
     bring_up_to_date(tmp_path / DATABASE)
     assert (tmp_path / DATABASE).read_bytes() == first
     store = await SqliteStore.open(tmp_path, SystemClock())
-    leases = await store.lease("node", now_ms=0, until_ms=1, most=256)
-    store.close()
+    leases = await store.lease("node", Stage.DELIVER, now_ms=0, until_ms=1, most=256)
+    await store.close()
     assert len(leases) == 256
 
 
@@ -102,7 +103,7 @@ def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     connection.close()
-    with pytest.raises(StartRefused, match=r"newer Posthorn \(schema 9999, this one knows 0001\)"):
+    with pytest.raises(StartRefused, match=r"newer Posthorn \(schema 9999, this one knows 0002\)"):
         bring_up_to_date(path)
     assert version_of(path) == "9999"
 
@@ -136,4 +137,4 @@ async def test_a_refused_folder_is_let_go_of(tmp_path: Path) -> None:
         with pytest.raises(StartRefused, match="not a Posthorn store"):
             await SqliteStore.open(tmp_path, SystemClock())
     (tmp_path / DATABASE).unlink()
-    (await SqliteStore.open(tmp_path, SystemClock())).close()
+    await (await SqliteStore.open(tmp_path, SystemClock())).close()

@@ -36,7 +36,7 @@ async def store(clock: ManualClock, tmp_path: Path, empty_file: Path) -> AsyncIt
     shutil.copy(empty_file, tmp_path / DATABASE)
     store = await SqliteStore.open(tmp_path, clock)
     yield store
-    store.close()
+    await store.close()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from posthorn.clock import SystemClock
+from posthorn.engine.cluster import Node, Stage
 from posthorn.engine.journal import DeliveryQuery, EventQuery
 from posthorn.errors import StartRefused, StoreUnavailable
 from posthorn.storage.sqlite.connection import DATABASE
@@ -23,7 +24,7 @@ LARGE = b"x" * 1024 * 1024
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(tmp_path, SystemClock())
     yield store
-    store.close()
+    await store.close()
 
 
 async def event_ids(store: SqliteStore) -> set[str]:
@@ -90,13 +91,13 @@ async def test_what_waits_at_the_close_is_committed_and_later_calls_are_refused(
     appends = [
         store._database.write(lambda transaction, event=event: insert(transaction, event.id)) for event in events
     ]
-    store.close()
+    await store.close()
     await asyncio.gather(*appends)
     with pytest.raises(StoreUnavailable, match="closing"):
         await store.set_meta("late", "call")
     again = await SqliteStore.open(tmp_path, SystemClock())
     found = [await again.meta(event.id) for event in events]
-    again.close()
+    await again.close()
     assert found == ["kept"] * 100
 
 
@@ -119,37 +120,49 @@ async def test_a_second_store_on_the_folder_is_refused_until_the_first_is_closed
     first = await SqliteStore.open(tmp_path, SystemClock())
     with pytest.raises(StartRefused, match="another Posthorn"):
         await SqliteStore.open(tmp_path, SystemClock())
-    first.close()
-    (await SqliteStore.open(tmp_path, SystemClock())).close()
+    await first.close()
+    await (await SqliteStore.open(tmp_path, SystemClock())).close()
 
 
-async def test_the_shards_of_whoever_held_the_folder_before_are_free(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", Stage)
+async def test_the_shards_of_whoever_held_the_folder_before_are_free(tmp_path: Path, stage: Stage) -> None:
     first = await SqliteStore.open(tmp_path, SystemClock())
-    held = await first.lease("before", now_ms=1000, until_ms=10**15, most=256)
-    first.close()
+    held = await first.lease("before", stage, now_ms=1000, until_ms=10**15, most=256)
+    await first.close()
     second = await SqliteStore.open(tmp_path, SystemClock())
-    taken = await second.lease("after", now_ms=1001, until_ms=10**15, most=256)
-    second.close()
+    taken = await second.lease("after", stage, now_ms=1001, until_ms=10**15, most=256)
+    await second.close()
     assert [lease.epoch for lease in taken] == [lease.epoch + 1 for lease in held]
+
+
+async def test_the_nodes_that_held_the_folder_before_are_forgotten(tmp_path: Path) -> None:
+    node = Node(id="before", name="here", version="1", roles=(), started_ms=0, seen_ms=0, until_ms=10**15)
+    first = await SqliteStore.open(tmp_path, SystemClock())
+    await first.announce(node)
+    await first.close()
+    second = await SqliteStore.open(tmp_path, SystemClock())
+    known = await second.nodes(now_ms=1)
+    await second.close()
+    assert known == []
 
 
 async def test_a_payload_of_a_refused_unit_takes_no_memory(store: SqliteStore) -> None:
     claim = a_claim(expires_ms=10**15)
     await store.append([a_unit(an_event(), claims=(claim,))])
-    before = store._payloads._bytes
+    before = store._payloads._young_bytes
     for _ in range(20):
         await store.append([a_unit(an_event(payload=b"y" * 1000), claims=(claim,))])
-    assert store._payloads._bytes == before
+    assert store._payloads._young_bytes == before
 
 
 async def test_undecided_events_are_read_no_further_than_memory_allows(store: SqliteStore) -> None:
     events = [an_event(payload=LARGE) for _ in range(40)]
     await store.append([a_unit(event, endpoints=(), profile="somebody") for event in events])
     now_ms = SystemClock().now_ms()
-    first = store.take_decisions(range(256), room=256, now_ms=now_ms, held=set())
+    first = await store.take_decisions(range(256), room=256, now_ms=now_ms, held=set())
     assert 1 <= len(first) <= 16
     held = {work.id for work in first}
-    second = store.take_decisions(range(256), room=256, now_ms=now_ms, held=held)
+    second = await store.take_decisions(range(256), room=256, now_ms=now_ms, held=held)
     assert second
     assert held.isdisjoint(work.id for work in second)
     assert await event_ids(store) == {event.id for event in events}

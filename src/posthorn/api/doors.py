@@ -63,7 +63,7 @@ class Repetition:
         mark = call_fingerprint(scope["method"], scope["path"], scope["query_string"], body)
         idempotency = self._services.idempotency
         async with idempotency.turn(workspace, key):
-            kept = idempotency.find(workspace, key, mark)
+            kept = await idempotency.find(workspace, key, mark)
             if kept is not None:
                 await _send_kept(kept, send)
                 return

@@ -63,6 +63,10 @@ class Decider:
         """Record that an automation could not be decided for a reason that is not the event's."""
         return self._ruling(work, automation, _broken(problem))
 
+    def out_of_line(self, work: DecisionWork, automation: Automation) -> Ruling:
+        """Record that what an automation remembers is another node's to look up: the event came in before the rule."""
+        return self._ruling(work, automation, _OUT_OF_LINE)
+
     def key_of(
         self, work: DecisionWork, compiled: CompiledAutomation, facts: Mapping[str, Any]
     ) -> EligibilityKey | RenderFailed | None:
@@ -155,6 +159,14 @@ class Decider:
                 data=_encode(verdict.data),
             )
         )
+
+
+_OUT_OF_LINE = _Verdict(
+    outcome=DecisionOutcome.NOT_ELIGIBLE,
+    reason="came_before_rule",
+    detail="the event has no user and came in before it was known that this automation remembers its firings;"
+    " it decides on events that come in from now on",
+)
 
 
 def _not_matched(compiled: CompiledAutomation, facts: Mapping[str, Any]) -> _Verdict | None:

@@ -1,25 +1,46 @@
 """The deciding loop: take events that wait, decide them in order, commit what follows."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from posthorn.clock import Clock
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation, CompiledAutomations
 from posthorn.decide.deciding import Decider
+from posthorn.decide.eligibility import is_in_line
 from posthorn.decide.facts import facts_of
 from posthorn.decide.rendering import RenderFailed
+from posthorn.engine.cluster import SHARED
 from posthorn.engine.directory import Directory
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.ports import WorkStore
+from posthorn.engine.ports import Registry, WorkStore
+from posthorn.engine.profiles import shared_profile
 from posthorn.engine.records import Decided, DecisionWork, EligibilityKey, Firing
+from posthorn.engine.resources import Automation
+from posthorn.engine.shards import shard_of
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
 from posthorn.telemetry import Telemetry
 
 _MOST_PER_COMMIT = 256
-_POLL_SECONDS = 0.1
 _STORE_PAUSE_SECONDS = 0.5
 _WORKS_PER_TURN = 16
+
+
+class DecidingStore(WorkStore, Registry, Protocol):
+    """What waits to be decided, and by which rules."""
+
+
+class _Case(Struct, frozen=True, kw_only=True):
+    """An event, the automations that it triggers, and what their conditions and templates may look at."""
+
+    work: DecisionWork
+    automations: Sequence[CompiledAutomation | BrokenAutomation]
+    out_of_line: Sequence[Automation]  #: they remember what this node cannot know exactly
+    facts: dict[str, Any]
 
 
 class DecisionLoop(Service):
@@ -32,7 +53,7 @@ class DecisionLoop(Service):
     def __init__(
         self,
         *,
-        store: WorkStore,
+        store: DecidingStore,
         ownership: Ownership,
         directory: Directory,
         decider: Decider,
@@ -50,6 +71,11 @@ class DecisionLoop(Service):
         self._to_deliver = to_deliver
         self._compiled = CompiledAutomations()
         self._room = _MOST_PER_COMMIT
+        self._busy: set[int] = set()
+
+    def busy_shards(self) -> set[int]:
+        """Return the shards of events that are being decided."""
+        return self._busy
 
     def wake(self) -> None:
         """Let the loop notice that it should stop."""
@@ -65,16 +91,26 @@ class DecisionLoop(Service):
                 await self.pause(_STORE_PAUSE_SECONDS)
                 continue
             if not decided:
-                await self._hints.wait(_POLL_SECONDS)
+                await self._hints.wait(self._ownership.tempo.poll_seconds)
 
     async def _decide_batch(self) -> int:
+        """Return how many events were decided, or would be when tried one by one."""
+        self._hints.collect()  # all that wait are asked for, so what was named does not matter
         epochs = self._ownership.epochs
         if not epochs:
             return 0
-        self._hints.collect()
-        works = self._store.take_decisions(list(epochs), room=self._room, now_ms=self._clock.now_ms(), held=set())
+        now_ms = self._clock.now_ms()
+        works = await self._store.take_decisions(list(epochs), room=self._room, now_ms=now_ms, held=frozenset())
         if not works:
             return 0
+        self._busy = {work.shard for work in works} | _shards_of_nobody(works)
+        try:
+            await self._learn_rules()
+            return await self._decide_works(works, epochs)
+        finally:
+            self._busy = set()
+
+    async def _decide_works(self, works: list[DecisionWork], epochs: dict[int, int]) -> int:
         try:
             batch = await self._decided_all(works, epochs)
             applied = await self._store.settle_decisions(batch)
@@ -89,13 +125,19 @@ class DecisionLoop(Service):
             applied = await self._store.settle_decisions(batch)
         self._room = min(2 * self._room, _MOST_PER_COMMIT)
         self._report([decided for decided, done in zip(batch, applied, strict=True) if done])
-        return len(batch)
+        return sum(applied)  # when all of them were refused, another node has the shards: the next poll is soon enough
+
+    async def _learn_rules(self) -> None:
+        """Learn what was configured at other nodes before these events came in there: it holds for them."""
+        if self._ownership.tempo is SHARED:
+            await self._directory.refresh(self._store)
 
     async def _decided_all(self, works: list[DecisionWork], epochs: dict[int, int]) -> list[Decided]:
-        firings: dict[EligibilityKey, Firing | None] = {}
+        cases = [self._case(work) for work in works]
+        firings = await self._recall(cases)
         batch: list[Decided] = []
-        for number, work in enumerate(works, 1):
-            batch.append(self._decided(work, epochs[work.shard], firings))
+        for number, case in enumerate(cases, 1):
+            batch.append(self._decided(case, epochs[case.work.shard], firings))
             if number % _WORKS_PER_TURN == 0:
                 await asyncio.sleep(0)  # hundreds of renderings in a row would keep callers waiting
         return batch
@@ -110,40 +152,54 @@ class DecisionLoop(Service):
         decisions = tuple(ruling.decision for ruling in rulings)
         return Decided(work=work, epoch=epoch, count=event.user is not None, decisions=decisions)
 
-    def _decided(self, work: DecisionWork, epoch: int, firings: dict[EligibilityKey, Firing | None]) -> Decided:
+    def _case(self, work: DecisionWork) -> _Case:
         event = work.event
-        automations = self._compiled.compile_all(self._directory.automations_for(event.workspace, event.type))
-        if not automations:
-            return Decided(work=work, epoch=epoch, count=event.user is not None)
-        facts = facts_of(work, self._directory.source(event.source))
-        self._recall(work, automations, facts, firings)
-        rulings = self._decider.decide(work, automations, facts, firings)
+        listening = list(self._directory.automations_for(event.workspace, event.type))
+        out_of_line = [automation for automation in listening if not self._may_recall(automation, work)]
+        automations = self._compiled.compile_all(one for one in listening if one not in out_of_line)
+        facts = facts_of(work, self._directory.source(event.source)) if automations else {}
+        return _Case(work=work, automations=automations, out_of_line=out_of_line, facts=facts)
+
+    def _may_recall(self, automation: Automation, work: DecisionWork) -> bool:
+        """Tell whether nobody else can change what an automation remembers of an event while it is decided.
+
+        An event that came in before a rule was known may wait in another line than the events that share the rule's
+        memory. The node that has that line too, and keeps it while it is busy, may decide; another would fire twice.
+        """
+        if is_in_line(automation, work):
+            return True
+        return shard_of(shared_profile(work.event.workspace)) in self._ownership.epochs
+
+    async def _recall(self, cases: list[_Case]) -> dict[EligibilityKey, Firing | None]:
+        """Look up, in one question, the firings that the automations of these events may ask for."""
+        keys = {
+            key
+            for case in cases
+            for compiled in case.automations
+            if isinstance(compiled, CompiledAutomation)
+            and (key := self._decider.key_of(case.work, compiled, case.facts)) is not None
+            and not isinstance(key, RenderFailed)
+        }
+        if not keys:
+            return {}
+        found = await self._store.firings(list(keys))
+        return {key: found.get(key) for key in keys}
+
+    def _decided(self, case: _Case, epoch: int, firings: dict[EligibilityKey, Firing | None]) -> Decided:
+        work = case.work
+        count = work.event.user is not None
+        if not case.automations and not case.out_of_line:
+            return Decided(work=work, epoch=epoch, count=count)
+        rulings = self._decider.decide(work, case.automations, case.facts, firings)
+        rulings += [self._decider.out_of_line(work, automation) for automation in case.out_of_line]
         return Decided(
             work=work,
             epoch=epoch,
-            count=event.user is not None,
+            count=count,
             decisions=tuple(ruling.decision for ruling in rulings),
             deliveries=tuple(ruling.delivery for ruling in rulings if ruling.delivery is not None),
             firings=tuple(ruling.firing for ruling in rulings if ruling.firing is not None),
         )
-
-    def _recall(
-        self,
-        work: DecisionWork,
-        automations: list[CompiledAutomation | BrokenAutomation],
-        facts: dict[str, object],
-        firings: dict[EligibilityKey, Firing | None],
-    ) -> None:
-        """Look up the firings that this event's automations may ask for and the batch does not know yet."""
-        keys = (
-            self._decider.key_of(work, compiled, facts)
-            for compiled in automations
-            if isinstance(compiled, CompiledAutomation)
-        )
-        unknown = [key for key in keys if key is not None and not isinstance(key, RenderFailed) and key not in firings]
-        if unknown:
-            found = self._store.firings(unknown)
-            firings.update({key: found.get(key) for key in unknown})
 
     def _report(self, batch: list[Decided]) -> None:
         lanes = {(delivery.shard, delivery.endpoint) for decided in batch for delivery in decided.deliveries}
@@ -152,3 +208,8 @@ class DecisionLoop(Service):
         for decided in batch:
             for decision in decided.decisions:
                 self._telemetry.emit("decision.made", outcome=decision.outcome)
+
+
+def _shards_of_nobody(works: Sequence[DecisionWork]) -> set[int]:
+    """Return the shards of what rules remember of events without a user: to keep, while such events are decided."""
+    return {shard_of(shared_profile(workspace)) for workspace in {w.event.workspace for w in works if not w.event.user}}

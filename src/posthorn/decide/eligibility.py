@@ -25,6 +25,15 @@ def eligibility_key(automation: Automation, work: DecisionWork, key: str) -> Eli
     return EligibilityKey(automation=automation.id, profile=profile, key=key)
 
 
+def is_in_line(automation: Automation, work: DecisionWork) -> bool:
+    """Whether an event waited in the line of everything that may change what this automation remembers of it.
+
+    An event without a user has a line by itself when no rule that was known at its receipt remembers anything.
+    """
+    key = eligibility_key(automation, work, "")
+    return key is None or key.profile == work.profile
+
+
 def check(automation: Automation, work: DecisionWork, key: str, firing: Firing | None) -> NotEligible | None:
     """Decide whether an earlier firing rules this one out. Time is the events' time of receipt."""
     if firing is None:

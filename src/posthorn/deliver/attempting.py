@@ -50,6 +50,10 @@ class Attempter:
         self._clock = clock
         self._random = random
 
+    async def is_gone(self, lane: str) -> bool:
+        """Tell whether a lane without rules is deleted for certain. Raises StoreUnavailable."""
+        return await self._lanes.is_gone(lane, self._clock.now_ms())
+
     def rules(self, lane: str) -> LaneRules | None:
         """Return the present rules of a lane, None when what it belongs to is gone."""
         return self._lanes.rules(lane, self._clock.now_ms())

@@ -4,26 +4,24 @@ import asyncio
 
 from posthorn.clock import SECOND_MS, Clock
 from posthorn.deliver.attempting import Attempter, Outcome
+from posthorn.deliver.filling import Filler
 from posthorn.deliver.settling import Settler
 from posthorn.deliver.targets import LaneRules
 from posthorn.engine import settlements
-from posthorn.engine.fairqueue import PREFETCH, FairQueue, Finish, Lane
+from posthorn.engine.fairqueue import FairQueue, Finish, Lane
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.ports import TAKE_BYTES, WorkStore
-from posthorn.engine.records import DeliveryWork, ReadyEndpoint
+from posthorn.engine.ports import WorkStore
+from posthorn.engine.records import DeliveryWork
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
 from posthorn.telemetry import Telemetry
 
-_POLL_SECONDS = 0.1
-_LOOK_BACK_MS = 500
-_RESCAN_MS = 60 * SECOND_MS
-_FROM_FRONT_SECONDS = 0.5
-_RESUME_MS = SECOND_MS
+_RESUME_SECONDS = 0.5
 _IDLE_LANE_SECONDS = 600.0
-_FROM_FRONT_SECONDS = 0.5
 _MOST_TURNS = 512
+_MOST_GONE = 10_000
+_STORE_PAUSE_SECONDS = 0.5
 _GONE_REASON = "endpoint_deleted"
 
 
@@ -49,17 +47,26 @@ class Dispatcher(Service):
         self._settler = settler
         self._hints = hints
         self._queue = queue
+        self._filler = Filler(store=store, queue=queue, clock=self._clock, telemetry=telemetry, filled=self._pump)
+        self._gone: set[str] = set()  #: lanes whose endpoint or automation is deleted for certain
+        self._checks: set[asyncio.Task[None]] = set()
         self._attempts: set[asyncio.Task[None]] = set()
         self._scanned_ms: int | None = None
-        self._rescan_ms = 0
+        # Turns of the loop are told apart by seconds that always go on: the clock may stand still for a while.
+        self._scanned_at = 0.0
+        self._rescan_at = 0.0
         self._paused: dict[str, int] = {}  #: endpoints that had due work while they were switched off, and shards
-        self._resume_ms = 0
+        self._resume_at = 0.0
         self._generation = -1
 
     @property
     def in_flight(self) -> int:
         """How many attempts are under way."""
         return self._queue.in_flight
+
+    def busy_shards(self) -> set[int]:
+        """Return the shards of deliveries that are under way or not yet settled."""
+        return self._queue.busy_shards()
 
     def wake(self) -> None:
         """Let the loop notice that it should stop."""
@@ -69,17 +76,21 @@ class Dispatcher(Service):
         """Offer, pump, wait for the next hint or poll."""
         while not self.stopping:
             self._offer_hinted()
-            self._offer_due()
+            await self._offer_due()
             self._offer_resumed()
             now = self._clock.monotonic()
             throttled_until = self._queue.release_throttled(now)
             self._pump()
             await asyncio.sleep(0)  # a hint that is there already would not let others have the loop
-            pause = _POLL_SECONDS if throttled_until is None else min(_POLL_SECONDS, max(throttled_until - now, 0.001))
+            poll_seconds = self._ownership.tempo.poll_seconds
+            pause = poll_seconds if throttled_until is None else min(poll_seconds, max(throttled_until - now, 0.001))
             await self._hints.wait(pause)
 
     async def close(self) -> None:
         """Let attempts in flight end, and settle them."""
+        await self._filler.close()
+        for check in self._checks:
+            check.cancel()
         while self._attempts:
             await asyncio.wait(self._attempts)
         await self._settler.drain()
@@ -90,39 +101,47 @@ class Dispatcher(Service):
             if shard in owned:
                 self._queue.offer(shard, endpoint)
 
-    def _offer_due(self) -> None:
+    async def _offer_due(self) -> None:
         """Offer lanes with deliveries that became due since the last poll; now and then, all that have any."""
-        now_ms = self._clock.now_ms()
         owned = self._ownership.epochs
         if not owned:
             return
-        after_ms = self._scanned_ms
-        if after_ms is not None and 0 <= now_ms - after_ms < _POLL_SECONDS * 500:
+        self._heed_generation()
+        now, now_ms, tempo = self._clock.monotonic(), self._clock.now_ms(), self._ownership.tempo
+        after_ms, generation = self._scanned_ms, self._generation
+        if after_ms is not None and now_ms < after_ms:
+            after_ms = None  # the clock was set back
+        if after_ms is not None and now - self._scanned_at < tempo.poll_seconds / 2:
             return  # woken by a hint: the next poll will do
-        if self._generation != self._ownership.generation:
-            self._queue.drop_buffers()
-            self._generation = self._ownership.generation
+        if after_ms is None or now >= self._rescan_at:
             after_ms = None
-        if after_ms is None or now_ms < after_ms or now_ms >= self._rescan_ms:
-            after_ms = None
-            self._rescan_ms = now_ms + _RESCAN_MS
-            self._queue.forget_idle(self._clock.monotonic() - _IDLE_LANE_SECONDS)
+            self._rescan_at = now + tempo.rescan_ms / SECOND_MS
+            self._queue.forget_idle(now - _IDLE_LANE_SECONDS)
         try:
-            lookback_ms = after_ms - _LOOK_BACK_MS if after_ms is not None else None
-            for lane in self._store.ready(list(owned), after_ms=lookback_ms, now_ms=now_ms):
+            lookback_ms = after_ms - tempo.look_back_ms if after_ms is not None else None
+            for lane in await self._store.ready(list(owned), after_ms=lookback_ms, now_ms=now_ms):
                 self._queue.offer(lane.shard, lane.endpoint)
         except StoreUnavailable as error:
             self._telemetry.emit("store.unavailable", cause=str(error))
             self._scanned_ms = None  # what this scan would have found may lie before the next one's window
+            await self.pause(_STORE_PAUSE_SECONDS)
             return
-        self._scanned_ms = now_ms
+        # Shards that were won while it looked were not looked at.
+        self._scanned_ms, self._scanned_at = now_ms if generation == self._generation else None, now
+
+    def _heed_generation(self) -> None:
+        """Trust nothing that was read under earlier leases: another node may have worked on it meanwhile."""
+        if self._generation != self._ownership.generation:
+            self._generation = self._ownership.generation
+            self._queue.drop_buffers()
+            self._scanned_ms = None
 
     def _offer_resumed(self) -> None:
         """Offer lanes that have been switched on again: what became due meanwhile is in no window of a poll."""
-        now_ms = self._clock.now_ms()
-        if not self._paused or now_ms < self._resume_ms:
+        now = self._clock.monotonic()
+        if not self._paused or now < self._resume_at:
             return
-        self._resume_ms = now_ms + _RESUME_MS
+        self._resume_at = now + _RESUME_SECONDS
         for endpoint, shard in list(self._paused.items()):
             if not self._stands_still(endpoint):
                 del self._paused[endpoint]
@@ -139,6 +158,7 @@ class Dispatcher(Service):
         """Start attempts while turns are to be had, but not so many at once that nothing else gets the loop."""
         if self.stopping:
             return
+        self._heed_generation()
         owned = self._ownership.epochs
         now = self._clock.monotonic()
         for _ in range(_MOST_TURNS):
@@ -147,10 +167,6 @@ class Dispatcher(Service):
                 return
             try:
                 self._give_turn(lane, owned.get(lane.shard))
-            except StoreUnavailable as error:
-                self._telemetry.emit("store.unavailable", cause=str(error))
-                self._queue.offer(lane.shard, lane.endpoint)
-                return
             except Exception as error:  # noqa: BLE001 - a secret that does not open: only this lane stands still
                 if lane.endpoint not in self._paused:
                     self._telemetry.emit("error.unexpected", where=f"lane {lane.endpoint}", exception=error)
@@ -163,9 +179,13 @@ class Dispatcher(Service):
         if epoch is None or is_paused:
             self._put_aside(lane, until_resumed=is_paused)
             return
+        if rules is None and lane.endpoint not in self._gone:
+            self._put_aside(lane, until_resumed=False)
+            self._check_gone(lane)
+            return
         lane.rate = rules.rate if rules is not None else None
         if self._queue.wants_more(lane):
-            self._fill(lane)
+            self._filler.ask(lane)
         work = self._queue.next_work(lane)
         if work is None:
             self._queue.rest(lane)
@@ -174,38 +194,31 @@ class Dispatcher(Service):
         else:
             self._start(lane, work, rules, epoch)
 
+    def _check_gone(self, lane: Lane) -> None:
+        """Look what other nodes configured, before a lane that is unknown here counts as deleted."""
+        task = asyncio.get_running_loop().create_task(self._find_out(lane))
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _find_out(self, lane: Lane) -> None:
+        try:
+            if await self._attempter.is_gone(lane.endpoint):
+                if len(self._gone) >= _MOST_GONE:
+                    self._gone.clear()
+                self._gone.add(lane.endpoint)
+        except StoreUnavailable as error:
+            self._telemetry.emit("store.unavailable", cause=str(error))
+            await asyncio.sleep(_STORE_PAUSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - of a lane that is known now; its turn puts it aside
+            self._telemetry.emit("error.unexpected", where=f"lane {lane.endpoint}", exception=error)
+        self._queue.offer(lane.shard, lane.endpoint)
+        self._hints.wake()
+
     def _put_aside(self, lane: Lane, *, until_resumed: bool) -> None:
         self._queue.drop_buffer(lane)
         lane.may_have_more = False
         if until_resumed:
             self._paused[lane.endpoint] = lane.shard
-
-    def _fill(self, lane: Lane) -> None:
-        """Read more of a lane into its buffer.
-
-        A busy lane is read on behind the last ones taken, because from the front everything held would be read again.
-        Only a read from the front shows that nothing is left: later rows may sort before earlier ones.
-        """
-        now = self._clock.monotonic()
-        room = min(PREFETCH, 2 * lane.window)
-        if len(lane.held) < PREFETCH or now - lane.from_front_at >= _FROM_FRONT_SECONDS:
-            lane.after = None
-        taken = self._take(lane, room, now)
-        if len(taken) < room and lane.after is not None:
-            lane.after = None
-            taken += self._take(lane, room - len(taken), now)
-        is_cut = sum([len(work.payload.body) for work in taken]) >= TAKE_BYTES
-        lane.may_have_more = len(taken) == room or is_cut
-        lane.after = (taken[-1].due_ms, taken[-1].id) if taken and not is_cut else None
-
-    def _take(self, lane: Lane, room: int, now: float) -> list[DeliveryWork]:
-        if lane.after is None:
-            lane.from_front_at = now
-        ready = ReadyEndpoint(shard=lane.shard, endpoint=lane.endpoint, due_ms=0)
-        now_ms = self._clock.now_ms()
-        taken = self._store.take(ready, room=room, now_ms=now_ms, held=lane.held, after=lane.after)
-        self._queue.took(lane, taken)
-        return taken
 
     def _start(self, lane: Lane, work: DeliveryWork, rules: LaneRules, epoch: int) -> None:
         doubtful = self._queue.started(lane, work)

@@ -83,7 +83,8 @@ class Settler:
                     raise
                 # One outcome that the store chokes on must not cost the others of its batch.
                 return [await self._commit_alone(settlement) for settlement in settlements]
-        self._report(settlements)
+        # Of a shard that is another node's by now nothing was written: that node will tell.
+        self._report([settlement for settlement, done in zip(settlements, applied, strict=True) if done])
         return applied
 
     async def _commit_alone(self, settlement: Settlement) -> bool:

@@ -9,8 +9,9 @@ from msgspec import Struct
 from posthorn.clock import SECOND_MS
 from posthorn.deliver.transport import NO_HEADERS, HeaderBlock, Refusal, header_block
 from posthorn.engine.directory import Directory
+from posthorn.engine.following import CatchUp, nothing_new
 from posthorn.engine.marks import MASK
-from posthorn.engine.resources import Automation, Endpoint, Resource, SealedSecret
+from posthorn.engine.resources import Application, Automation, Endpoint, Resource, SealedSecret
 from posthorn.errors import PosthornError
 from posthorn.signing import Key, parse_secret
 from posthorn.vault import KeyRing
@@ -36,6 +37,7 @@ class LaneRules(Struct, frozen=True, kw_only=True):
     """Everything about a lane that does not change from delivery to delivery."""
 
     resource: Resource
+    parent: Resource | None  #: the application of an endpoint, which may throttle it
     workspace: str
     application: str | None
     url: str | None  #: None: each delivery carries its own rendered request
@@ -57,17 +59,28 @@ class LaneRulesSource(Protocol):
     """Tells the rules of a lane."""
 
     def rules(self, lane: str, now_ms: int) -> LaneRules | None:
-        """Return the rules, or None when what the lane belongs to is gone."""
+        """Return the rules, or None when what the lane belongs to is not known here."""
+        ...
+
+    async def is_gone(self, lane: str, now_ms: int) -> bool:
+        """Tell whether what the lane belongs to is deleted, on this node and on all others."""
         ...
 
 
 class CompiledLanes:
     """Compiles lane rules from the directory and keeps them until their resource changes."""
 
-    def __init__(self, directory: Directory, key_ring: KeyRing) -> None:
+    def __init__(self, directory: Directory, key_ring: KeyRing, catch_up: CatchUp = nothing_new) -> None:
+        """Make one; `catch_up` brings the directory up to date before an unknown lane counts as deleted."""
         self._directory = directory
         self._key_ring = key_ring
+        self._catch_up = catch_up
         self._compiled: dict[str, LaneRules] = {}
+
+    async def is_gone(self, lane: str, now_ms: int) -> bool:
+        """Look once more after catching up with what other nodes configured. Raises StoreUnavailable."""
+        await self._catch_up()
+        return self.rules(lane, now_ms) is None
 
     def rules(self, lane: str, now_ms: int) -> LaneRules | None:
         """Return the rules of an endpoint's or an automation's lane."""
@@ -77,7 +90,9 @@ class CompiledLanes:
         if resource is None:
             self._compiled.pop(owner, None)
             return None
-        if known is not None and known.resource is resource and not known.has_expired(now_ms):
+        parent = self._parent_of(resource)
+        is_known = known is not None and known.resource is resource and known.parent is parent
+        if known is not None and is_known and not known.has_expired(now_ms):
             return known
         compile_rules = self._of_endpoint if isinstance(resource, Endpoint) else self._of_automation
         rules = compile_rules(resource, now_ms)  # type: ignore[arg-type]  # the branch above chose by type
@@ -86,15 +101,21 @@ class CompiledLanes:
         self._compiled[owner] = rules
         return rules
 
+    def _parent_of(self, resource: Endpoint | Automation) -> Application | None:
+        if isinstance(resource, Automation):
+            return None
+        return self._directory.application(resource.workspace, resource.parent)
+
     def _of_endpoint(self, endpoint: Endpoint, now_ms: int) -> LaneRules:
         headers = self._headers(endpoint)
         block = header_block([(name.encode(), value.encode()) for name, value in headers.items()])
         if isinstance(block, Refusal):
             raise PosthornError(f"stored headers of {endpoint.id} cannot be sent: {block.detail}")
-        application = self._directory.application(endpoint.workspace, endpoint.parent)
+        application = self._parent_of(endpoint)
         schedule = endpoint.retry_schedule_seconds
         return LaneRules(
             resource=endpoint,
+            parent=application,
             workspace=endpoint.workspace,
             application=endpoint.parent,
             url=endpoint.url,
@@ -113,6 +134,7 @@ class CompiledLanes:
         schedule = automation.retry_schedule_seconds
         return LaneRules(
             resource=automation,
+            parent=None,
             workspace=automation.workspace,
             application=None,
             url=None,

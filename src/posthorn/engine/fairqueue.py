@@ -40,15 +40,19 @@ class Lane:
     __slots__ = (
         "active_at",
         "after",
+        "asked",
         "buffer",
+        "dropped",
         "endpoint",
         "from_front_at",
         "held",
         "held_bytes",
         "in_flight",
+        "let_go",
         "listed",
         "may_have_more",
         "not_before",
+        "offered",
         "proven",
         "rate",
         "shard",
@@ -65,6 +69,10 @@ class Lane:
         self.held_bytes = 0  #: of payloads, buffered or in flight
         self.after: tuple[int, str] | None = None  #: (due_ms, id) of the last one taken, to read on behind it
         self.from_front_at = 0.0  #: when it was last read from the front
+        self.asked = False  #: a read of the store is under way
+        self.let_go: set[str] = set()  #: what was settled since that read began: it may still bring it
+        self.dropped = False  #: the buffer was dropped since that read began: what it brings is too old
+        self.offered = False  #: the lane was offered since that read began: it may have missed something
         self.in_flight = 0
         self.window = FIRST_WINDOW
         self.proven = False
@@ -127,6 +135,7 @@ class FairQueue:
         """Say that a lane has, or may have, due work."""
         lane = self.lane(shard, endpoint)
         lane.may_have_more = True
+        lane.offered = lane.asked
         if lane.listed and lane.proven:
             # Only its retries wait for a slot; what is new may be a first attempt, which need not.
             self._unstarve(lane)
@@ -159,20 +168,38 @@ class FairQueue:
 
     def wants_more(self, lane: Lane) -> bool:
         """Whether a turn of this lane needs to read more of its work from the store."""
-        if not lane.may_have_more or len(lane.held) >= MOST_HELD:
+        if lane.asked or not lane.may_have_more or len(lane.held) >= MOST_HELD:
             return False
         if not lane.buffer:
             return True
         # While retries must wait, first attempts behind them may go: read on, but not without end.
         return len(lane.buffer) < PREFETCH and not self._has_doubtful_room() and not lane.has_first_attempt()
 
-    def took(self, lane: Lane, works: Sequence[DeliveryWork]) -> None:
-        """Put what was read from the store into a lane's buffer."""
-        lane.buffer.extend(works)
-        lane.held.update([work.id for work in works])
-        size = sum([len(work.payload.body) for work in works])
-        lane.held_bytes += size
-        self.held_bytes += size
+    def asks(self, lane: Lane) -> None:
+        """Say that a read of the lane begins. Until `took` it asks for no other."""
+        lane.asked = True
+        lane.offered = lane.dropped = False
+        lane.let_go.clear()
+
+    def took(self, lane: Lane, works: Sequence[DeliveryWork], *, more: bool) -> None:
+        """Put what a read brought into a lane's buffer; `more` says that rows may be left behind it.
+
+        The store answers with what it held when the read began. What was settled since then is in it once more, and
+        what was committed since then is not.
+        """
+        lane.asked = False
+        if lane.dropped:
+            lane.may_have_more = True
+        else:
+            fresh = [work for work in works if work.id not in lane.held and work.id not in lane.let_go]
+            lane.buffer.extend(fresh)
+            lane.held.update([work.id for work in fresh])
+            size = sum([len(work.payload.body) for work in fresh])
+            lane.held_bytes += size
+            self.held_bytes += size
+            lane.may_have_more = more or lane.offered
+        if lane.buffer or lane.may_have_more:
+            self._list(lane)
 
     def drop_buffer(self, lane: Lane) -> None:
         """Let go of what was read ahead."""
@@ -181,6 +208,7 @@ class FairQueue:
         lane.buffer.clear()
         lane.after = None
         lane.may_have_more = True
+        lane.dropped = lane.asked
 
     def next_work(self, lane: Lane) -> DeliveryWork | None:
         """Take what may start now out of the lane's buffer: the oldest, or the oldest first attempt."""
@@ -221,8 +249,11 @@ class FairQueue:
         """Nothing of the lane may start now.
 
         With retries in its buffer it reads on behind them, and then waits for a doubtful slot; with too much unsettled
-        it waits for `settled`; otherwise it had nothing due and stays out of the round until it is offered again.
+        it waits for `settled`; with a read under way, for `took`; otherwise it had nothing due and stays out of the
+        round until it is offered again.
         """
+        if lane.asked:
+            return
         if lane.buffer:
             if self.wants_more(lane):
                 self._list(lane)
@@ -234,6 +265,8 @@ class FairQueue:
     def settled(self, lane: Lane, delivery: str) -> bool:
         """Let go of a delivery whose outcome is durable; return whether that put its lane back into the round."""
         lane.held.discard(delivery)
+        if lane.asked:
+            lane.let_go.add(delivery)
         if lane.listed or not lane.may_have_more or lane.in_flight >= lane.window:
             return False
         self._list(lane)
@@ -250,15 +283,19 @@ class FairQueue:
     def drop_buffers(self) -> None:
         """Forget what was read ahead, because another node may have worked on it meanwhile."""
         for lane in self._lanes.values():
-            if lane.buffer:
+            if lane.buffer or lane.asked:
                 self.drop_buffer(lane)
+
+    def busy_shards(self) -> set[int]:
+        """Return the shards with deliveries in flight or on their way to the store."""
+        return {lane.shard for lane in self._lanes.values() if len(lane.held) > len(lane.buffer)}
 
     def forget_idle(self, before: float) -> int:
         """Drop lanes that have had no turn since then; return how many."""
         idle = [
             lane.endpoint
             for lane in self._lanes.values()
-            if not lane.held and not lane.in_flight and not lane.listed and lane.active_at < before
+            if not lane.held and not lane.in_flight and not lane.listed and not lane.asked and lane.active_at < before
         ]
         for endpoint in idle:
             del self._lanes[endpoint]

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 class Hints:
     """Remembers which lanes got new work and wakes the one loop that waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_heard: bool = True) -> None:
+        """Make some; where no loop listens (`is_heard`), nothing is remembered: nobody would ever collect it."""
+        self._is_heard = is_heard
         self._lanes: set[tuple[int, str]] = set()
         self._woken = asyncio.Event()
 
     def add(self, lanes: Iterable[tuple[int, str]]) -> None:
         """Say that these (shard, endpoint or profile) lanes may have work."""
-        self._lanes.update(lanes)
-        self._woken.set()
+        if self._is_heard:
+            self._lanes.update(lanes)
+            self._woken.set()
 
     def wake(self) -> None:
         """Wake the loop without naming a lane."""

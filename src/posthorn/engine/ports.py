@@ -1,12 +1,15 @@
 """The ports of the store: domain verbs, no SQL words. One conformance suite proves every adapter.
 
-WorkStore carries the hot path, Registry what people configure, Journal what happened. All methods raise
+WorkStore carries the hot path, Cluster who shares it, Registry what people configure, Journal what happened. All raise
 `errors.StoreUnavailable` when the store cannot answer or commit now; then nothing of the call was written.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from posthorn.engine.cluster import Node, NodeStanding, Stage
 from posthorn.engine.journal import (
     AttemptQuery,
     AttemptRow,
@@ -27,15 +30,16 @@ from posthorn.engine.records import (
     Decided,
     Decision,
     DecisionWork,
-    DeliveryWork,
     EligibilityKey,
     Event,
     EventCount,
     Firing,
+    LaneRead,
     Lease,
     NewDelivery,
     ReadyEndpoint,
     Settlement,
+    Taken,
 )
 from posthorn.engine.resources import Change, Kind, Resource, ResourceQuery
 
@@ -44,7 +48,11 @@ TAKE_BYTES = 8 * 1024 * 1024
 
 
 class WorkStore(Protocol):
-    """Append, lease, ready, take, settle. Reads of `ready`, `take` and `claimed` are short and may run inline."""
+    """Append, lease, ready, take, settle.
+
+    A write whose answer got lost (a broken connection, a commit that hangs) is repeated by the store under the same
+    ids until it knows the outcome: what it then reports is what is in the store, written once.
+    """
 
     async def append(self, units: Sequence[Append]) -> list[AppendResult]:
         """Commit the units, each whole or not at all, and return one result for each in order.
@@ -53,38 +61,28 @@ class WorkStore(Protocol):
         """
         ...
 
-    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
-        """Take over up to `most` shards that nobody holds at `now_ms`, each with its epoch raised by one.
+    async def lease(self, node: str, stage: Stage, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
+        """Take over up to `most` shards of a stage that nobody holds at `now_ms`, each with its epoch raised by one.
 
         Shards that this node already holds are extended to `until_ms` and returned too, epoch unchanged.
         """
         ...
 
-    async def release(self, node: str) -> None:
-        """Give up all shards of this node at once."""
+    async def release(self, node: str, stage: Stage, shards: Sequence[int] | None = None) -> None:
+        """Give up these shards of this node at once, or all that it holds. Those of others are left alone."""
         ...
 
-    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+    async def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
         """List the endpoints with deliveries due in (after_ms, now_ms]; `after_ms` None means all up to now.
 
         The cost follows the number of endpoints, not of rows.
         """
         ...
 
-    def take(
-        self,
-        lane: ReadyEndpoint,
-        *,
-        room: int,
-        now_ms: int,
-        held: set[str],
-        after: tuple[int, str] | None = None,
-    ) -> list[DeliveryWork]:
-        """Read up to `room` due deliveries of one endpoint, by due and then id, leaving out the ids in `held`.
+    async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
+        """Read the head of several lanes, one answer for each read: due deliveries by due and then id.
 
-        Fewer come when their payloads reach TAKE_BYTES together: what was left out is taken by a later call.
-        `after`, the (due_ms, id) of the last one taken, goes on behind it without reading what is held again. Rows that
-        were committed late may lie before it: whoever uses it begins anew, without it, now and then.
+        Fewer come when the payloads of the call reach TAKE_BYTES together: what was left out is taken by a later call.
         """
         ...
 
@@ -103,23 +101,28 @@ class WorkStore(Protocol):
         """Take a pending delivery off the queue. False when it is not pending."""
         ...
 
-    def take_decisions(self, shards: Sequence[int], *, room: int, now_ms: int, held: set[str]) -> list[DecisionWork]:
+    async def take_decisions(
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+    ) -> list[DecisionWork]:
         """Read up to `room` events that wait to be decided, oldest first, leaving out the ids in `held`."""
         ...
 
-    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
         """Return what is remembered of these keys; a key that never fired is absent."""
         ...
 
     async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
-        """Commit decisions, counters, firings and deliveries of each event together. False as in `settle`."""
+        """Commit decisions, counters, firings and deliveries of each event together. False as in `settle`.
+
+        An epoch that was read as holding stays so until the commit: whoever takes the shard over afterwards sees it.
+        """
         ...
 
     async def event_counts(self, profile: str) -> list[EventCount]:
         """Return the profile's counters, by type."""
         ...
 
-    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+    async def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
         """Return an unexpired claim, to answer a repeated call before doing its work."""
         ...
 
@@ -129,6 +132,29 @@ class WorkStore(Protocol):
 
     async def prune(self, *, before_ms: int, most: int) -> int:
         """Delete up to `most` journal rows older than this, never those of a pending delivery; return how many went."""
+        ...
+
+
+class Cluster(Protocol):
+    """The nodes that share the store."""
+
+    async def announce(self, node: Node) -> list[Node]:
+        """Record that a node lives, and return all nodes that are alive at its `seen_ms`, itself among them, by id.
+
+        Nodes that were not seen for an hour are forgotten.
+        """
+        ...
+
+    async def withdraw(self, node: str) -> None:
+        """Record that a node is gone."""
+        ...
+
+    async def nodes(self, *, now_ms: int) -> list[NodeStanding]:
+        """Describe the nodes that are alive, by id."""
+        ...
+
+    def alone(self, what: str) -> AbstractAsyncContextManager[None]:
+        """Let one node at a time do something rare; the others wait. What it guards may outlive no connection."""
         ...
 
 
@@ -229,4 +255,16 @@ class Journal(Protocol):
 
     async def forget_response(self, workspace: str, attempt: str) -> bool:
         """Erase an attempt's response body, keeping the record of it."""
+        ...
+
+
+class Store(WorkStore, Cluster, Registry, Journal, Protocol):
+    """All ports over one open store."""
+
+    def figures(self) -> dict[str, int]:
+        """Count what the store did since it was opened: `commits` and `statements`."""
+        ...
+
+    async def close(self) -> None:
+        """Finish queued writes and let go of the store."""
         ...

@@ -4,6 +4,7 @@
 at thousands of events a second its passes would cost more than the objects.
 """
 
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
 from msgspec import Struct
@@ -174,6 +175,27 @@ class DeliveryWork(Struct, frozen=True, kw_only=True, gc=False):
     trigger: Trigger
     payload: Payload
     rendered: RenderedRequest | None = None
+
+
+class LaneRead(Struct, frozen=True, kw_only=True, gc=False):
+    """A wish to read the head of one endpoint's queue."""
+
+    shard: int
+    endpoint: str
+    room: int  #: how many deliveries at most
+    held: AbstractSet[str] = frozenset()  #: deliveries to leave out
+    after: tuple[int, str] | None = None
+    """The (due_ms, id) of the last one taken, to go on behind it without reading again what is held.
+
+    Rows that were committed late may lie before it: whoever uses it begins anew, without it, now and then.
+    """
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What one `LaneRead` brought. `more` says that due deliveries may be left behind these."""
+
+    works: list[DeliveryWork]
+    more: bool
 
 
 class Attempt(Struct, frozen=True, kw_only=True, gc=False):

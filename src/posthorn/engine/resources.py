@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from posthorn.engine.brokers import BrokerSettings
 from posthorn.signing import NoVerification, Verification
 
 
@@ -75,11 +76,16 @@ class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
 
 
 class Source(Resource, frozen=True, kw_only=True):
-    """An inbound address of ours."""
+    """An inbound address of ours, or a broker that we consume from: one of the two for good.
+
+    A broker's source has a token too, but a `token_digest` that no token has: there is no way in by HTTP.
+    """
 
     name: str
     token_sealed: str
     token_digest: str  #: hex SHA-256 of the token, which has 160 random bits
+    broker: BrokerSettings | None = None
+    broker_sealed: str | None = None  #: JSON of its BrokerCredentials
     verification: Verification = NoVerification()
     secrets: tuple[SealedSecret, ...] = ()
     dedupe: DedupeRule | None = None

@@ -7,15 +7,23 @@ call wherever it is used.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from msgspec import Struct
 
 from posthorn.clock import Clock
-from posthorn.engine.ports import WorkStore
+from posthorn.engine.ports import Cluster, WorkStore
 from posthorn.engine.records import Append, Claim
+from posthorn.engine.shards import shard_of
 from posthorn.receive.idempotency import KEY_KEPT_MS, key_scope
 from posthorn.receive.messages import KeyReused
 from posthorn.vault import KeyRing
+
+_MOST_TURNS = 4  # Each costs a connection to a store that nodes share.
+
+
+class SharedWorkStore(WorkStore, Cluster, Protocol):
+    """Where claims are, and the nodes that make them."""
 
 
 class KeptAnswer(Struct, frozen=True, kw_only=True):
@@ -32,20 +40,25 @@ class Idempotency:
     be one forgotten mark away from a leak.
     """
 
-    def __init__(self, store: WorkStore, clock: Clock, keyring: KeyRing) -> None:
+    def __init__(self, store: SharedWorkStore, clock: Clock, keyring: KeyRing) -> None:
         self._store = store
         self._clock = clock
         self._keyring = keyring
         self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._asking = asyncio.Semaphore(_MOST_TURNS)
 
     @asynccontextmanager
     async def turn(self, workspace: str, key: str) -> AsyncIterator[None]:
-        """Let one call with this key through at a time on this node, so that twins do the work once."""
+        """Let one call with this key through at a time, on all nodes, so that twins do the work once.
+
+        Raises StoreUnavailable.
+        """
         place = (workspace, key)
         lock, waiting = self._turns.get(place, (asyncio.Lock(), 0))
         self._turns[place] = (lock, waiting + 1)
         try:
-            async with lock:
+            # Names of turns are kept by the store: there are as many as shards, and two keys may share one.
+            async with lock, self._asking, self._store.alone(f"turn-{shard_of(f'{workspace}/{key}')}"):
                 yield
         finally:
             lock, waiting = self._turns[place]
@@ -54,9 +67,9 @@ class Idempotency:
             else:
                 self._turns[place] = (lock, waiting - 1)
 
-    def find(self, workspace: str, key: str, mark: bytes) -> KeptAnswer | None:
+    async def find(self, workspace: str, key: str, mark: bytes) -> KeptAnswer | None:
         """Return the first answer to this call; raises KeyReused when the key stood for another call."""
-        claim = self._store.claimed(key_scope(workspace), key, now_ms=self._clock.now_ms())
+        claim = await self._store.claimed(key_scope(workspace), key, now_ms=self._clock.now_ms())
         if claim is None:
             return None
         if claim.fingerprint != mark:

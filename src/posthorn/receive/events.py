@@ -11,6 +11,7 @@ from msgspec import Meta, Raw, Struct
 from posthorn import ids
 from posthorn.clock import Clock, iso_text
 from posthorn.engine.directory import Directory
+from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import AlreadyClaimed, Append, AppendResult, Claim, Event
 from posthorn.errors import Conflict, Invalid, PosthornError, Problem
@@ -68,7 +69,16 @@ _several = msgspec.json.Decoder(list[Raw])
 class Events:
     """Accepts events."""
 
-    def __init__(self, *, intake: Intake, directory: Directory, authenticate: Authenticate, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        directory: Directory,
+        authenticate: Authenticate,
+        clock: Clock,
+        catch_up: CatchUp = nothing_new,
+    ) -> None:
+        self._catch_up = catch_up
         self._intake = intake
         self._directory = directory
         self._authenticate = authenticate
@@ -77,7 +87,7 @@ class Events:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         try:
-            workspace = self._authenticate(scope)
+            workspace = await found(lambda: self._authenticate(scope), self._catch_up)
             body = await read_body(scope, receive, limit_bytes=BATCH_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 await answer_unread(receive, send, *problem_of_body(body, BATCH_LIMIT_BYTES))
@@ -112,7 +122,7 @@ class Events:
     ) -> None:
         now_ms = self._clock.now_ms()
         events = [_event(workspace, one, now_ms) for one in given]
-        keys = self._key_claims(workspace, events, scope, body, now_ms)
+        keys = await self._key_claims(workspace, events, scope, body, now_ms)
         units = []
         for event, one, key in zip(events, given, keys, strict=True):
             ids_of = (_id_claim(event, one, b""),) if event.uid is not None else ()
@@ -121,7 +131,7 @@ class Events:
         rows = [_row(event, result) for event, result in zip(events, results, strict=True)]
         await answer_json(send, 202, {"data": rows})
 
-    def _key_claims(
+    async def _key_claims(
         self, workspace: str, events: list[Event], scope: Scope, body: bytes, now_ms: int
     ) -> list[tuple[Claim, ...]]:
         """Let each event claim its own place under the call's Idempotency-Key, and leave its own answer there.
@@ -135,7 +145,7 @@ class Events:
         # The first event claims the key itself, so that a call with a single event under the same key is noticed too.
         places = [(key_scope(workspace), key)]
         places += [(batch_scope(workspace), f"{key}#{index}") for index in range(1, len(events))]
-        earlier = self._intake.claimed(*places[0], now_ms=now_ms)
+        earlier = await self._intake.claimed(*places[0], now_ms=now_ms)
         if earlier is not None and earlier.fingerprint != fingerprint:
             raise KeyReused
         return [

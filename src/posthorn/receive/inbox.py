@@ -8,6 +8,7 @@ import msgspec
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
+from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import AlreadyClaimed, Append, CapturedRequest, Claim, Event, RequestOutcome
 from posthorn.errors import NotFound, Overloaded, PosthornError
@@ -63,8 +64,10 @@ class Inbox:
         directory: Directory,
         clock: Clock,
         telemetry: Telemetry,
+        catch_up: CatchUp = nothing_new,
         body_deadline_seconds: float = BODY_DEADLINE_SECONDS,
     ) -> None:
+        self._catch_up = catch_up
         self._intake = intake
         self._sources = sources
         self._directory = directory
@@ -76,7 +79,8 @@ class Inbox:
         """Answer one request at `/in/<token>` or below."""
         started = time.monotonic_ns()
         try:
-            compiled = self._find(scope["path"][len(PREFIX) :].partition("/")[0])
+            token = scope["path"][len(PREFIX) :].partition("/")[0]
+            compiled = await found(lambda: self._find(token), self._catch_up)
         except PosthornError as error:
             await answer_error(send, error)
             return

@@ -45,9 +45,9 @@ class Intake:
             raise Overloaded(f"more than {self._backlog} events wait for the store; send again a little later")
         return await asyncio.gather(*[self._batches.submit(unit) for unit in units])
 
-    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+    async def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
         """Return a claim that holds already."""
-        return self._store.claimed(scope, key, now_ms=now_ms)
+        return await self._store.claimed(scope, key, now_ms=now_ms)
 
     async def drain(self) -> None:
         """Return when everything handed in is answered."""

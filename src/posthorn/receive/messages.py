@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 from posthorn import ids
 from posthorn.clock import Clock, iso_text
 from posthorn.engine.directory import Directory
+from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import AlreadyClaimed, Append, Claim, Event, NewDelivery
 from posthorn.errors import Conflict, Invalid, NotFound, PosthornError
@@ -70,8 +71,16 @@ class Messages:
     """Accepts messages."""
 
     def __init__(
-        self, *, intake: Intake, directory: Directory, routing: Routing, authenticate: Authenticate, clock: Clock
+        self,
+        *,
+        intake: Intake,
+        directory: Directory,
+        routing: Routing,
+        authenticate: Authenticate,
+        clock: Clock,
+        catch_up: CatchUp = nothing_new,
     ) -> None:
+        self._catch_up = catch_up
         self._intake = intake
         self._directory = directory
         self._routing = routing
@@ -81,12 +90,12 @@ class Messages:
     async def handle(self, application: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         try:
-            workspace = self._authenticate(scope)
+            workspace = await found(lambda: self._authenticate(scope), self._catch_up)
             body = await read_body(scope, receive, limit_bytes=MESSAGE_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 await answer_unread(receive, send, *problem_of_body(body, MESSAGE_LIMIT_BYTES))
                 return
-            unit, reply = self._unit(workspace, application, scope, body)
+            unit, reply = await found(lambda: self._unit(workspace, application, scope, body), self._catch_up)
             result = await self._intake.accept(unit)
             if isinstance(result, AlreadyClaimed):
                 await _answer_repeated(send, result, workspace)
@@ -99,11 +108,11 @@ class Messages:
         self, workspace: str, application: str, event_type: str, payload: bytes, only_endpoint: str | None = None
     ) -> Event:
         """Send a message from within, to one endpoint alone when it is named. Raises NotFound."""
-        found = self._directory.application(workspace, application)
-        if found is None:
+        owner = self._directory.application(workspace, application)
+        if owner is None:
             raise NotFound("Application not found")
         message = MessageIn(event_type=event_type, payload=Raw(payload))
-        event = self._event(workspace, found.id, message, self._clock.now_ms())
+        event = self._event(workspace, owner.id, message, self._clock.now_ms())
         deliveries = self._deliveries(event)
         if only_endpoint is not None:
             deliveries = (self._routing.one(only_endpoint, event=event.id, now_ms=event.received_ms),)
@@ -111,14 +120,14 @@ class Messages:
         return event
 
     def _unit(self, workspace: str, application: str, scope: Scope, body: bytes) -> tuple[Append, bytes]:
-        found = self._directory.application(workspace, application)
-        if found is None:
+        owner = self._directory.application(workspace, application)
+        if owner is None:
             raise NotFound("Entity not found")
         message = decode(_decoder, body)
         if bytes(message.payload)[:1] != b"{":
             raise Invalid.at("body", "payload", msg="must be a JSON object")
         now_ms = self._clock.now_ms()
-        event = self._event(workspace, found.id, message, now_ms)
+        event = self._event(workspace, owner.id, message, now_ms)
         reply = _encode(_message_out(event, with_content=_wants_content(scope)))
         claims = []
         claim = key_claim(scope, workspace, body, status=202, answer=reply, event=event.id, now_ms=now_ms)

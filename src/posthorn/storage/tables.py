@@ -2,6 +2,8 @@
 
 `seq` orders journal rows by commit: `(commit time in ms) << 20` plus a counter, so it is the time index as well.
 The queues (`delivery`, `decision_work`) are narrow: payloads stay in `event` and `request`, stored once.
+
+PostgreSQL keeps the journal tables in a partition for each UTC day, so nothing but `seq` is unique over all of them.
 """
 
 from sqlalchemy import (
@@ -31,6 +33,27 @@ def _required(name: str, kind: type[Text] | type[BigInteger] | type[SmallInteger
 
 def _seq() -> Column:  # type: ignore[type-arg]
     return Column("seq", _SEQ, primary_key=True, autoincrement=False)
+
+
+def _identity(table: str) -> tuple[Index, Index]:
+    """Index ids: unique where the table is in one piece."""
+    return (
+        Index(f"{table}_id", "id", unique=True).ddl_if(dialect="sqlite"),
+        Index(f"{table}_id", "id").ddl_if(dialect="postgresql"),
+    )
+
+
+def _in_order(name: str, *columns: str, then: str = "seq", where: str | None = None) -> tuple[Index, Index]:
+    """Index columns so that equal rows come in the order of commits, which they always do in SQLite."""
+    condition = text(where) if where is not None else None
+    return (
+        Index(name, *columns, sqlite_where=condition).ddl_if(dialect="sqlite"),
+        Index(name, *columns, then, postgresql_where=condition).ddl_if(dialect="postgresql"),
+    )
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 claim = Table(
@@ -68,10 +91,10 @@ request = Table(
     _required("answer_status", SmallInteger),
     Column("event", Text),
     _required("body", LargeBinary),
-    Index("request_id", "id", unique=True),
-    Index("request_source", "source"),
-    Index("request_repeats", "event", sqlite_where=text("outcome = 'duplicate'")),
-    Index("request_rejected", "workspace", sqlite_where=text("outcome = 'rejected'")),
+    *_identity("request"),
+    *_in_order("request_source", "source"),
+    _partial("request_repeats", "event", where="outcome = 'duplicate'"),
+    *_in_order("request_rejected", "workspace", where="outcome = 'rejected'"),
 )
 
 event = Table(
@@ -92,11 +115,11 @@ event = Table(
     Column("content_type", Text),
     Column("content_encoding", Text),
     Column("payload", LargeBinary),
-    Index("event_id", "id", unique=True),
-    Index("event_by_type", "workspace", "type"),
-    Index("event_application", "application", sqlite_where=text("application IS NOT NULL")),
-    Index("event_user", "workspace", "user", sqlite_where=text("user IS NOT NULL")),
-    Index("event_uid", "workspace", "uid", sqlite_where=text("uid IS NOT NULL")),
+    *_identity("event"),
+    *_in_order("event_by_type", "workspace", "type"),
+    *_in_order("event_application", "application", where="application IS NOT NULL"),
+    *_in_order("event_user", "workspace", "user", where='"user" IS NOT NULL'),
+    _partial("event_uid", "workspace", "uid", where="uid IS NOT NULL"),
 )
 
 delivery = Table(
@@ -164,11 +187,11 @@ attempt = Table(
     _required("wait_us", BigInteger),
     _required("total_us", BigInteger),
     Column("response_body", LargeBinary),
-    Index("attempt_id", "id", unique=True),
+    *_identity("attempt"),
     Index("attempt_event", "event"),
-    Index("attempt_endpoint", "endpoint"),
+    *_in_order("attempt_endpoint", "endpoint"),
     Index("attempt_delivery", "delivery"),
-    Index("attempt_exhausted", "endpoint", sqlite_where=text("state = 'exhausted'")),
+    *_in_order("attempt_exhausted", "endpoint", then="delivery", where="state = 'exhausted'"),
 )
 
 decision_work = Table(
@@ -223,17 +246,32 @@ decision = Table(
     _required("detail", Text),
     _required("data", LargeBinary),
     Column("delivery", Text),
-    Index("decision_id", "id", unique=True),
+    *_identity("decision"),
     Index("decision_event", "event"),
-    Index("decision_automation", "automation"),
+    *_in_order("decision_automation", "automation"),
 )
 
 shard = Table(
     "shard",
     metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    _required("stage", Text),
+    _required("id", SmallInteger),
     Column("owner", Text),
     _required("epoch", BigInteger),
+    _required("until_ms", BigInteger),
+    PrimaryKeyConstraint("stage", "id"),
+    sqlite_with_rowid=False,
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    _required("name", Text),
+    _required("version", Text),
+    _required("roles", Text),
+    _required("started_ms", BigInteger),
+    _required("seen_ms", BigInteger),
     _required("until_ms", BigInteger),
 )
 
@@ -262,14 +300,7 @@ def _resource_table(kind: Kind) -> Table:
         _required("updated_ms", BigInteger),
         _required("document", LargeBinary),
         Index(f"{kind.value}_place", "workspace", "parent", "id"),
-        Index(
-            f"{kind.value}_uid",
-            "workspace",
-            "parent",
-            "uid",
-            unique=True,
-            sqlite_where=text("uid IS NOT NULL"),
-        ),
+        _partial(f"{kind.value}_uid", "workspace", "parent", "uid", where="uid IS NOT NULL", unique=True),
     )
 
 

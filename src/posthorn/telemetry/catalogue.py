@@ -38,6 +38,29 @@ _SIGNALS = (
         level=Level.DEBUG,
     ),
     Signal(
+        name="bridge.committed",
+        meaning="A batch from a broker became durable and was acknowledged.",
+        facts={
+            "source": "the source's id",
+            "accepted": "how many messages became events",
+            "duplicates": "how many were seen before",
+            "rejected": "how many were kept as rejected requests",
+        },
+        level=Level.DEBUG,
+    ),
+    Signal(
+        name="bridge.connected",
+        meaning="A bridge consumes from its broker.",
+        facts={"source": "the source's id", "protocol": "NATS, AMQP, REDIS or KAFKA"},
+        level=Level.INFO,
+    ),
+    Signal(
+        name="bridge.lost",
+        meaning="A bridge lost its broker or cannot reach it; it tries again.",
+        facts={"source": "the source's id", "cause": "what failed", "failures": "how many times in a row"},
+        level=Level.WARNING,
+    ),
+    Signal(
         name="decision.made",
         meaning="An automation did or did not fire for an event.",
         facts={"outcome": "fired, not_matched, not_eligible or failed"},
@@ -71,6 +94,7 @@ _SIGNALS = (
         meaning="This node won or lost shards.",
         facts={
             "node": "its id",
+            "stage": "decide or deliver",
             "owned": "how many shards it owns now",
             "won": "how many it took",
             "lost": "how many it lost or gave up",
@@ -130,6 +154,12 @@ _SIGNALS = (
         meaning="The store could not commit; callers were answered 503 or work waits.",
         facts={"cause": "what the store said"},
         level=Level.ERROR,
+    ),
+    Signal(
+        name="store.unsafe",
+        meaning="The store's server is set up so that a crash can lose what was acknowledged.",
+        facts={"cause": "what is set, what it risks and what to do"},
+        level=Level.WARNING,
     ),
     Signal(
         name="telemetry.undeclared",

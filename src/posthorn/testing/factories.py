@@ -8,6 +8,7 @@ from typing import Any
 
 from posthorn import ids
 from posthorn.engine import resources
+from posthorn.engine.cluster import Node, Role
 from posthorn.engine.records import (
     Append,
     Attempt,
@@ -193,6 +194,21 @@ def a_decision(work: DecisionWork, **overrides: Any) -> Decision:
         "data": b"{}",
     }
     return Decision(**(fields | overrides))
+
+
+def a_node(**overrides: Any) -> Node:
+    """Make a node that was seen just now and counts as alive for seven seconds."""
+    seen_ms = overrides.get("seen_ms", START_MS)
+    fields: dict[str, Any] = {
+        "id": ids.first_id(ids.NODE, START_MS),
+        "name": "host:4711",
+        "version": "1.0",
+        "roles": tuple(Role),
+        "started_ms": START_MS,
+        "seen_ms": seen_ms,
+        "until_ms": seen_ms + 7000,
+    }
+    return Node(**(fields | overrides))
 
 
 def _resource(prefix: str, overrides: dict[str, Any]) -> dict[str, Any]:

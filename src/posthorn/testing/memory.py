@@ -1,4 +1,4 @@
-"""The store in memory: all three ports of `engine.ports`, and what every other store is compared with.
+"""The store in memory: all ports of `engine.ports`, and what every other store is compared with.
 
 Simple rather than fast. Where the ports leave something open, the docstrings of its parts say what holds, and
 `posthorn.testing.conformance` proves it of every store.
@@ -7,6 +7,7 @@ Simple rather than fast. Where the ports leave something open, the docstrings of
 from typing import TYPE_CHECKING
 
 from posthorn.clock import Clock, SystemClock
+from posthorn.testing.memory_cluster import MemoryCluster
 from posthorn.testing.memory_decisions import MemoryDecisions
 from posthorn.testing.memory_deliveries import MemoryDeliveries
 from posthorn.testing.memory_journal import MemoryJournal
@@ -15,11 +16,11 @@ from posthorn.testing.memory_retention import MemoryRetention
 from posthorn.testing.memory_tables import Tables
 
 if TYPE_CHECKING:
-    from posthorn.engine.ports import Journal, Registry, WorkStore
+    from posthorn.engine.ports import Store
 
 
-class MemoryStore(MemoryDeliveries, MemoryDecisions, MemoryRetention, MemoryRegistry, MemoryJournal):
-    """A WorkStore, Registry and Journal that forgets everything when it is dropped.
+class MemoryStore(MemoryDeliveries, MemoryDecisions, MemoryRetention, MemoryCluster, MemoryRegistry, MemoryJournal):
+    """A Store that forgets everything when it is dropped.
 
     The clock only tells `append` which claims have expired; everything else is given its time by the caller.
     """
@@ -27,8 +28,15 @@ class MemoryStore(MemoryDeliveries, MemoryDecisions, MemoryRetention, MemoryRegi
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__(Tables(SystemClock() if clock is None else clock))
 
+    def figures(self) -> dict[str, int]:
+        """Count the writes that were committed. There are no statements here, so each counts as one."""
+        return {"commits": self._tables.commits, "statements": self._tables.commits}
+
+    async def close(self) -> None:
+        """Let go of nothing: there is nothing to finish."""
+
 
 if TYPE_CHECKING:
 
-    def _keeps_the_ports(store: MemoryStore) -> tuple[WorkStore, Registry, Journal]:
-        return store, store, store
+    def _keeps_the_ports(store: MemoryStore) -> Store:
+        return store

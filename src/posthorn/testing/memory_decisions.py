@@ -1,9 +1,11 @@
 """The store in memory: the queue of decisions, firings and counters."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
+from posthorn.engine.cluster import Stage
 from posthorn.engine.records import Decided, DecisionWork, EligibilityKey, Event, EventCount, Firing
 from posthorn.testing.memory_tables import TableReader, Undecided
 
@@ -11,7 +13,9 @@ from posthorn.testing.memory_tables import TableReader, Undecided
 class MemoryDecisions(TableReader):
     """Take and settle decision work; read firings and counters."""
 
-    def take_decisions(self, shards: Sequence[int], *, room: int, now_ms: int, held: set[str]) -> list[DecisionWork]:
+    async def take_decisions(
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+    ) -> list[DecisionWork]:
         """Read undecided events by due, then id.
 
         The work's id is its event's; it is due at the instant when that was received.
@@ -37,7 +41,7 @@ class MemoryDecisions(TableReader):
             head=request.row.head if request is not None else None,
         )
 
-    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
         """Return what is remembered of these keys."""
         known = self._tables.firings
         return {key: known[key] for key in keys if key in known}
@@ -54,7 +58,7 @@ class MemoryDecisions(TableReader):
 
     def _decide_one(self, decided: Decided) -> bool:
         row = self._tables.undecided.get(decided.work.id)
-        if row is None or not self._tables.holds(row.shard, decided.epoch):
+        if row is None or not self._tables.holds(Stage.DECIDE, row.shard, decided.epoch):
             return False
         del self._tables.undecided[row.event]
         self._tables.firings |= dict(decided.firings)

@@ -1,9 +1,11 @@
-"""The store in memory: append, shards, the queue of deliveries. Plain on purpose."""
+"""The store in memory: append and the queue of deliveries. Plain on purpose."""
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from posthorn.engine.cluster import Stage
+from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
     AlreadyClaimed,
     Append,
@@ -14,20 +16,21 @@ from posthorn.engine.records import (
     DeliveryState,
     DeliveryWork,
     Event,
-    Lease,
+    LaneRead,
     NewDelivery,
     Payload,
     ReadyEndpoint,
     RequestOutcome,
     Settlement,
+    Taken,
     Trigger,
 )
 from posthorn.engine.shards import shard_of
-from posthorn.testing.memory_tables import Ownership, StoredDelivery, TableReader, Tables, Undecided
+from posthorn.testing.memory_tables import StoredDelivery, TableReader, Tables, Undecided
 
 
 class MemoryDeliveries(TableReader):
-    """Append, lease, ready, take, settle, enqueue, cancel."""
+    """Append, ready, take, settle, enqueue, cancel."""
 
     async def append(self, units: Sequence[Append]) -> list[AppendResult]:
         """Commit the units together.
@@ -42,28 +45,7 @@ class MemoryDeliveries(TableReader):
         batch.commit()
         return results
 
-    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
-        """Renew what this node holds, take over up to `most` more.
-
-        Held means `until_ms` after now: a node's own lease that ran out is nobody's, and its epoch is raised
-        like any other's. `most` does not count renewals. The leases come in order of shard.
-        """
-        shards = self._tables.shards
-        held = {shard for shard, owned in shards.items() if owned.node == node and owned.until_ms > now_ms}
-        free = [shard for shard, owned in shards.items() if owned.node is None or owned.until_ms <= now_ms]
-        taken = set(free[:most])
-        for shard in held | taken:
-            epoch = shards[shard].epoch + (shard in taken)
-            shards[shard] = Ownership(node=node, epoch=epoch, until_ms=until_ms)
-        return [Lease(shard=shard, epoch=shards[shard].epoch, until_ms=until_ms) for shard in sorted(held | taken)]
-
-    async def release(self, node: str) -> None:
-        """Make this node's shards free; the epochs rise when somebody takes them."""
-        for shard, owned in self._tables.shards.items():
-            if owned.node == node:
-                self._tables.shards[shard] = Ownership(epoch=owned.epoch)
-
-    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+    async def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
         """List each endpoint once with its oldest due inside (after_ms, now_ms], oldest first."""
         oldest: dict[tuple[int, str], int] = {}
         for row in self._tables.deliveries.values():
@@ -76,27 +58,37 @@ class MemoryDeliveries(TableReader):
             for (shard, endpoint), due_ms in sorted(oldest.items(), key=lambda item: (item[1], item[0]))
         ]
 
-    def take(
-        self,
-        lane: ReadyEndpoint,
-        *,
-        room: int,
-        now_ms: int,
-        held: set[str],
-        after: tuple[int, str] | None = None,
-    ) -> list[DeliveryWork]:
-        """Read due deliveries of a lane by due, then id. The lane's own `due_ms` plays no part."""
+    async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
+        """Answer each read by itself: what one brings, another may bring too.
+
+        Each event's payload counts once. When they reach TAKE_BYTES, nothing with another payload comes any more,
+        and nothing that stands behind it in its lane. The first delivery of the call always comes, however big.
+        `more` is true when due deliveries that are not held are left behind those that came.
+        """
+        brought = _Brought()
+        return [self._take_lane(read, now_ms, brought) for read in reads]
+
+    def _take_lane(self, read: LaneRead, now_ms: int, brought: "_Brought") -> Taken:
+        due = self._due(read, now_ms)
+        works: list[DeliveryWork] = []
+        for row in due[: read.room]:
+            if brought.is_full and row.event not in brought.events:
+                break
+            works.append(self._delivery_work(row))
+            brought.add(works[-1])
+        return Taken(works=works, more=len(works) < len(due))
+
+    def _due(self, read: LaneRead, now_ms: int) -> list[StoredDelivery]:
         due = [
             row
             for row in self._tables.deliveries.values()
             if row.is_pending
-            and (row.shard, row.endpoint) == (lane.shard, lane.endpoint)
+            and (row.shard, row.endpoint) == (read.shard, read.endpoint)
             and row.due_ms <= now_ms
-            and row.id not in held
-            and (after is None or (row.due_ms, row.id) > after)
+            and row.id not in read.held
+            and (read.after is None or (row.due_ms, row.id) > read.after)
         ]
-        due.sort(key=lambda row: (row.due_ms, row.id))
-        return [self._delivery_work(row) for row in due[:room]]
+        return sorted(due, key=lambda row: (row.due_ms, row.id))
 
     def _delivery_work(self, row: StoredDelivery) -> DeliveryWork:
         # Retention never takes the event of a pending delivery, so it is there.
@@ -138,7 +130,7 @@ class MemoryDeliveries(TableReader):
         row = self._tables.deliveries.get(settlement.work.id)
         if row is None or not row.is_pending or row.due_ms != settlement.work.due_ms:
             return False
-        if not self._tables.holds(row.shard, settlement.epoch):
+        if not self._tables.holds(Stage.DELIVER, row.shard, settlement.epoch):
             return False
         self._tables.deliveries[row.id] = _settled(row, settlement)
         return True
@@ -160,6 +152,7 @@ class MemoryDeliveries(TableReader):
                 rendered=row.rendered if delivery.rendered is None else delivery.rendered,
             )
         self._tables.deliveries[delivery.id] = fresh
+        self._tables.commits += 1
 
     async def cancel(self, delivery: str, reason: str) -> bool:
         """Take a pending delivery off the queue, whoever owns its shard."""
@@ -167,6 +160,7 @@ class MemoryDeliveries(TableReader):
         if row is None or not row.is_pending:
             return False
         self._tables.deliveries[delivery] = replace(row, state=DeliveryState.CANCELLED, reason=reason)
+        self._tables.commits += 1
         return True
 
 
@@ -179,6 +173,23 @@ def _settled(row: StoredDelivery, settlement: Settlement) -> StoredDelivery:
     if attempt is not None:
         return replace(row, state=attempt.state)
     return replace(row, state=DeliveryState.CANCELLED, reason=settlement.cancelled)
+
+
+class _Brought:
+    """The payloads that a call of `take` brought so far."""
+
+    def __init__(self) -> None:
+        self.events: set[str] = set()
+        self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= TAKE_BYTES
+
+    def add(self, work: DeliveryWork) -> None:
+        if work.event not in self.events:
+            self.events.add(work.event)
+            self._bytes += len(work.payload.body)
 
 
 class _Batch:

@@ -31,6 +31,7 @@ class MemoryRegistry(TableReader):
         self._record(kind, resource.id, resource)
 
     def _record(self, kind: Kind, identifier: str, resource: Resource | None) -> None:
+        self._tables.commits += 1
         number = len(self._tables.changes) + 1
         self._tables.changes.append(Change(number=number, kind=kind, id=identifier, resource=resource))
 
@@ -93,3 +94,4 @@ class MemoryRegistry(TableReader):
     async def set_meta(self, key: str, value: str) -> None:
         """Remember a value about the installation, in place of an older one."""
         self._tables.meta[key] = value
+        self._tables.commits += 1

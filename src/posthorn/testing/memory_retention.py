@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 class MemoryRetention(TableReader):
     """Claims and retention."""
 
-    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+    async def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
         """Return the claim while `expires_ms` lies ahead."""
         claim = self._tables.claims.get((scope, key))
         return claim if claim is not None and claim.expires_ms > now_ms else None
@@ -24,6 +24,7 @@ class MemoryRetention(TableReader):
         expired = [place for place, claim in self._tables.claims.items() if claim.expires_ms <= now_ms][:most]
         for place in expired:
             del self._tables.claims[place]
+        self._tables.commits += 1
         return len(expired)
 
     async def prune(self, *, before_ms: int, most: int) -> int:
@@ -32,6 +33,7 @@ class MemoryRetention(TableReader):
         The event of a pending delivery or of decision work stays with its request; so do the attempts and the
         decision of a pending delivery. A request that keeps a payload never goes before its event.
         """
+        self._tables.commits += 1
         gone = self._prune_outcomes(before_ms, most)
         gone += self._prune_events(before_ms, most - gone)
         return gone + self._prune_requests(before_ms, most - gone)

@@ -1,5 +1,6 @@
 """What the store in memory holds. Commits go through `Tables.commit`, which numbers their rows."""
 
+from asyncio import Lock
 from collections.abc import Iterable
 from typing import Generic, TypeAlias, TypeVar
 
@@ -7,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from posthorn.clock import Clock
+from posthorn.engine.cluster import Node, Stage
 from posthorn.engine.journal import DeliveryRow
 from posthorn.engine.records import (
     Attempt,
@@ -97,13 +99,16 @@ class Tables:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.number = 0
+        self.commits = 0
         self.requests: dict[str, Numbered[CapturedRequest]] = {}
         self.events: dict[str, Numbered[Event]] = {}
         self.decisions: dict[str, Numbered[Decision]] = {}
         self.attempts: dict[str, Numbered[Attempt]] = {}
         self.deliveries: dict[str, StoredDelivery] = {}
         self.undecided: dict[str, Undecided] = {}
-        self.shards = {shard: Ownership() for shard in range(SHARDS)}
+        self.shards = {(stage, shard): Ownership() for stage in Stage for shard in range(SHARDS)}
+        self.nodes: dict[str, Node] = {}
+        self.alone: dict[str, Lock] = {}
         self.claims: dict[tuple[str, str], Claim] = {}
         self.firings: dict[EligibilityKey, Firing] = {}
         self.counts: dict[tuple[str, str], EventCount] = {}
@@ -121,6 +126,7 @@ class Tables:
         deliveries: Iterable[NewDelivery] = (),
     ) -> None:
         """Write the rows of one commit, numbered in the order request, event, decision, attempt."""
+        self.commits += 1
         for request in requests:
             self.requests[request.id] = self._numbered(request)
         for event in events:
@@ -152,9 +158,9 @@ class Tables:
             rendered=delivery.rendered,
         )
 
-    def holds(self, shard: int, epoch: int) -> bool:
-        """Whether a write of this epoch to this shard still counts."""
-        return self.shards[shard].epoch == epoch
+    def holds(self, stage: Stage, shard: int, epoch: int) -> bool:
+        """Whether a write of this epoch to this shard of the stage still counts."""
+        return self.shards[stage, shard].epoch == epoch
 
     def event(self, identifier: str) -> Event | None:
         """Find an event as it was appended."""

@@ -18,11 +18,14 @@ _READER_CACHE_KIB = 16 * 1024
 
 
 class FolderLock:
-    """Holds a data folder for one process. The kernel gives it up when the process ends, however it ends."""
+    """Holds a data folder for one process and those that it forks.
+
+    The kernel gives it up when the last of them ends, however they end.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

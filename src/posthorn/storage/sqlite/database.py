@@ -12,8 +12,10 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from posthorn.clock import Clock
+from posthorn.storage.copying.mark import refuse_half_copied_file
 from posthorn.storage.sqlite.connection import DATABASE, FolderLock, connect, keep_private
-from posthorn.storage.sqlite.migrate import bring_up_to_date
+from posthorn.storage.sqlite.exclusion import AmongProcesses, Exclusion, InProcess, WriteTurn
+from posthorn.storage.sqlite.migrate import bring_up_to_date, must_be_up_to_date
 from posthorn.storage.sqlite.writer import Transaction, Writer, unavailable
 
 Result = TypeVar("Result")
@@ -23,21 +25,29 @@ _DIALECT = SQLiteDialect_pysqlite(paramstyle="qmark")
 
 
 class Database:
-    """One data folder, held by this process."""
+    """One data folder, held by this process or shared with others that its holder started."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        """Open the folder: lock it, migrate it. Raises StartRefused when either cannot be done."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = FolderLock(folder)
+    def __init__(self, folder: Path, clock: Clock, *, shared: bool, lock: FolderLock | None) -> None:
+        """Open the folder: lock and migrate it, unless it is shared. Raises StartRefused when either cannot be done.
+
+        A `lock` that the caller holds already is left to him, also at the close.
+        """
         self._path = folder / DATABASE
         self.clock = clock
+        self._turn = WriteTurn(folder) if shared else None
+        self._own_lock = FolderLock(folder) if lock is None and not shared else None
+        self.exclusion: Exclusion = AmongProcesses(folder) if shared else InProcess()
         try:
-            keep_private(self._path)
-            bring_up_to_date(self._path)
-            self.writer = Writer(self._path, clock)
+            if shared:
+                must_be_up_to_date(self._path)
+            else:
+                keep_private(self._path)
+                refuse_half_copied_file(self._path)
+                bring_up_to_date(self._path)
+            self.writer = Writer(self._path, clock, self._turn)
             self._inline = connect(self._path, read_only=True)
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(_READERS, "posthorn-reader")
@@ -89,7 +99,13 @@ class Database:
         for connection in [self._inline, *self._reader_connections]:
             connection.close()
         self.writer.close()
-        self._lock.release()
+        self._release()
+
+    def _release(self) -> None:
+        if self._turn is not None:
+            self._turn.close()
+        if self._own_lock is not None:
+            self._own_lock.release()
 
 
 def spelled(query: Executable) -> tuple[str, tuple[Any, ...]]:

@@ -35,9 +35,10 @@ INSERT INTO decision_work (due_ms, id, shard, profile) VALUES :rows
 SELECT shard, endpoint, min(due_ms) FROM delivery INDEXED BY delivery_due
 WHERE due_ms > ? AND due_ms <= ? GROUP BY shard, endpoint
 
--- ready_all: List all lanes with a due delivery by jumping from lane to lane in the primary key.
+-- ready_all: List the lanes of some shards and when each is due next, by jumping from lane to lane in the primary key.
 WITH RECURSIVE lane (shard, endpoint) AS (
     SELECT id, (SELECT endpoint FROM delivery AS d WHERE d.shard = shard.id ORDER BY d.endpoint LIMIT 1) FROM shard
+    WHERE stage = 'deliver' AND id IN (:list)
     UNION ALL
     SELECT shard, (SELECT endpoint FROM delivery AS d
         WHERE d.shard = lane.shard AND d.endpoint > lane.endpoint ORDER BY d.endpoint LIMIT 1)
@@ -56,10 +57,10 @@ WHERE shard = ? AND endpoint = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?
 SELECT id, due_ms, event, attempts, step, trigger FROM delivery
 WHERE shard = ? AND endpoint = ? AND (due_ms, id) > (?, ?) AND due_ms <= ? ORDER BY due_ms, id LIMIT ?
 
--- payloads: Read the bytes of events, from their own row or from the captured request.
-SELECT e.id, e.type, coalesce(e.payload, r.body, x''), e.content_type, e.content_encoding
-FROM event AS e LEFT JOIN request AS r ON r.id = e.request AND e.payload IS NULL
-WHERE e.id IN (:list)
+-- payloads: Read the bytes of events, one row for each in the same order, nulls for one that is gone.
+SELECT e.type, coalesce(e.payload, r.body, x''), e.content_type, e.content_encoding
+FROM (VALUES (:list)) AS v LEFT JOIN event AS e ON e.id = v.column1
+LEFT JOIN request AS r ON r.id = e.request AND e.payload IS NULL
 
 -- rendered: Read rendered requests.
 SELECT delivery, shown, sealed FROM rendered WHERE delivery IN (:list)
@@ -67,7 +68,7 @@ SELECT delivery, shown, sealed FROM rendered WHERE delivery IN (:list)
 -- live_deliveries: Tell which taken rows are unchanged under an epoch that still holds, as one JSON list of row numbers.
 SELECT json_group_array(v.column1) FROM (VALUES :rows) AS v
 CROSS JOIN delivery AS d ON d.shard = v.column2 AND d.endpoint = v.column3 AND d.due_ms = v.column4 AND d.id = v.column5
-CROSS JOIN shard AS s ON s.id = v.column2 AND s.epoch = v.column6
+CROSS JOIN shard AS s ON s.stage = 'deliver' AND s.id = v.column2 AND s.epoch = v.column6
 
 -- delete_deliveries: Take deliveries off the queue that `live_deliveries` just found unchanged.
 DELETE FROM delivery WHERE id IN (:list)
@@ -81,16 +82,16 @@ VALUES :rows
 -- insert_cancelled: Remember deliveries that ended without an attempt.
 INSERT OR REPLACE INTO cancelled (delivery, event, endpoint, reason, cancelled_ms) VALUES :rows
 
--- take_decisions: Read the oldest events that wait to be decided.
+-- take_decisions: Read the oldest events that wait to be decided in some shards.
 SELECT w.id, w.shard, w.profile, w.due_ms, e.workspace, e.type, e.occurred_ms, e.received_ms, e.user, e.uid, e.source,
     e.request, e.application, e.channels, e.content_type, e.content_encoding, coalesce(e.payload, r.body), r.head
 FROM decision_work AS w JOIN event AS e ON e.id = w.id LEFT JOIN request AS r ON r.id = e.request
-WHERE w.due_ms <= ? ORDER BY w.due_ms, w.id LIMIT ?
+WHERE w.shard IN (:list) AND w.due_ms <= ? ORDER BY w.due_ms, w.id LIMIT ?
 
 -- live_decisions: Tell which taken events still wait under an epoch that still holds, as one JSON list of row numbers.
 SELECT json_group_array(v.column1) FROM (VALUES :rows) AS v
 CROSS JOIN decision_work AS w ON w.due_ms = v.column2 AND w.id = v.column3
-CROSS JOIN shard AS s ON s.id = v.column4 AND s.epoch = v.column5
+CROSS JOIN shard AS s ON s.stage = 'decide' AND s.id = v.column4 AND s.epoch = v.column5
 
 -- delete_decision_work: Take events off the deciding queue.
 DELETE FROM decision_work WHERE id IN (:list)
@@ -102,6 +103,11 @@ VALUES :rows
 
 -- put_firings: Remember firings.
 INSERT OR REPLACE INTO firing (automation, profile, key, times, last_ms) VALUES :rows
+
+-- last_seq: Read the greatest number of a journal row.
+SELECT max(
+    (SELECT coalesce(max(seq), 0) FROM request), (SELECT coalesce(max(seq), 0) FROM event),
+    (SELECT coalesce(max(seq), 0) FROM attempt), (SELECT coalesce(max(seq), 0) FROM decision))
 
 -- find_firing: Read what is remembered of one eligibility key.
 SELECT times, last_ms FROM firing WHERE automation = ? AND profile = ? AND key = ?

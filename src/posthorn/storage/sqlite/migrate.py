@@ -7,7 +7,7 @@ from typing import Any
 
 from posthorn.errors import StartRefused
 
-HEAD = "0001"
+HEAD = "0002"
 
 _NOTHING = "base"
 
@@ -26,6 +26,16 @@ def bring_up_to_date(path: Path) -> None:
             "start that release again, or restore a backup made before the upgrade"
         )
     upgrade(path, HEAD)
+
+
+def must_be_up_to_date(path: Path) -> None:
+    """Raise StartRefused unless the file is of this release's schema."""
+    present = version_of(path)
+    if present != HEAD:
+        raise StartRefused(
+            f"the data folder has the schema {present or 'of nothing yet'}, and this process needs {HEAD}; "
+            "the process that shares it out has to open it first, alone"
+        )
 
 
 def version_of(path: Path) -> str | None:

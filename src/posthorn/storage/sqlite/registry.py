@@ -1,15 +1,12 @@
-"""The registry over SQLite: resources as JSON documents, one table a kind, every write a numbered change."""
+"""The registry over SQLite."""
 
 import sqlite3
 
-import msgspec
-from sqlalchemy import Select, and_, delete, insert, or_, select, update
-
-from posthorn.engine.resources import KINDS, TYPES, Change, Kind, Resource, ResourceQuery
-from posthorn.errors import Conflict, NotFound
+from posthorn.engine.resources import KINDS, Change, Kind, Resource, ResourceQuery
+from posthorn.errors import NotFound
+from posthorn.storage import resource_queries
 from posthorn.storage.sqlite.database import Database, run, spelled
 from posthorn.storage.sqlite.writer import Transaction
-from posthorn.storage.tables import change, meta, resources
 
 
 class SqliteRegistry:
@@ -31,53 +28,40 @@ class SqliteRegistry:
 
     async def get(self, kind: Kind, workspace: str, identifier: str, *, parent: str = "") -> Resource | None:
         """Find one by id or uid."""
-        table = resources[kind]
-        query = (
-            select(table.c.document)
-            .where(table.c.workspace == workspace, table.c.parent == parent)
-            .where(or_(table.c.id == identifier, table.c.uid == identifier))
-            .order_by((table.c.id == identifier).desc())
-            .limit(1)
-        )
-        rows = self._database.look(*spelled(query))
-        return _decode(kind, rows[0][0]) if rows else None
+        rows = self._database.look(*spelled(resource_queries.find(kind, workspace, identifier, parent)))
+        return resource_queries.decode(kind, rows[0][0]) if rows else None
 
     async def page(self, query: ResourceQuery) -> list[Resource]:
         """List resources after or before a given place in the order."""
-        statement = _page(query)
+        statement = resource_queries.page(query)
 
         def read(connection: sqlite3.Connection) -> list[Resource]:
-            found = [_decode(query.kind, row[0]) for row in run(connection, statement)]
-            return found[::-1] if query.backwards else found
+            return resource_queries.to_page(query, run(connection, statement).fetchall())
 
         return await self._database.read(read)
 
     async def all(self, kind: Kind) -> list[Resource]:
         """Every resource of a kind."""
-        query = select(resources[kind].c.document)
-        return await self._database.read(lambda connection: [_decode(kind, row[0]) for row in run(connection, query)])
+
+        def read(connection: sqlite3.Connection) -> list[Resource]:
+            rows = run(connection, resource_queries.everything(kind))
+            return [resource_queries.decode(kind, row[0]) for row in rows]
+
+        return await self._database.read(read)
 
     async def changes(self, after: int) -> list[Change]:
         """What was written since a change."""
-        query = select(change).where(change.c.number > after).order_by(change.c.number)
-        return [
-            Change(
-                number=number,
-                kind=Kind(kind),
-                id=identifier,
-                resource=_decode(Kind(kind), document) if document is not None else None,
-            )
-            for number, kind, identifier, document in self._database.look(*spelled(query))
-        ]
+        rows = self._database.look(*spelled(resource_queries.changes(after)))
+        return [resource_queries.to_change(row) for row in rows]
 
     async def last_change(self) -> int:
         """The number of the newest change."""
-        number: int = self._database.look("SELECT coalesce(max(number), 0) FROM change", ())[0][0]
+        number: int = self._database.look(*spelled(resource_queries.LAST_CHANGE))[0][0]
         return number
 
     async def meta(self, key: str) -> str | None:
         """A value that the installation remembers about itself."""
-        rows = self._database.look(*spelled(select(meta.c.value).where(meta.c.key == key)))
+        rows = self._database.look(*spelled(resource_queries.remembered(key)))
         return rows[0][0] if rows else None
 
     async def set_meta(self, key: str, value: str) -> None:
@@ -89,68 +73,33 @@ class SqliteRegistry:
         await self._database.write(job)
 
 
-def _decode(kind: Kind, document: bytes) -> Resource:
-    return msgspec.json.decode(document, type=TYPES[kind])
-
-
-def _row(resource: Resource) -> dict[str, object]:
-    return {
-        "id": resource.id,
-        "workspace": resource.workspace,
-        "parent": resource.parent,
-        "uid": resource.uid,
-        "created_ms": resource.created_ms,
-        "updated_ms": resource.updated_ms,
-        "document": msgspec.json.encode(resource),
-    }
-
-
-def _record_change(transaction: Transaction, kind: Kind, identifier: str, document: object) -> None:
-    run(transaction.connection, insert(change).values(kind=kind.value, id=identifier, document=document))
-
-
 def _insert(transaction: Transaction, resource: Resource) -> None:
-    kind = KINDS[type(resource)]
-    row = _row(resource)
+    document = resource_queries.encode(resource)
     try:
-        run(transaction.connection, insert(resources[kind]).values(row))
+        run(transaction.connection, resource_queries.insertion(resource, document))
     except sqlite3.IntegrityError:
-        raise _taken(kind, resource) from None
-    _record_change(transaction, kind, resource.id, row["document"])
+        raise resource_queries.taken(resource) from None
+    _record(transaction, KINDS[type(resource)], resource.id, document)
 
 
 def _replace(transaction: Transaction, resource: Resource) -> None:
     kind = KINDS[type(resource)]
-    table = resources[kind]
-    row = _row(resource)
-    place = and_(table.c.id == resource.id, table.c.workspace == resource.workspace)
+    document = resource_queries.encode(resource)
     try:
-        touched = run(transaction.connection, update(table).where(place).values(row)).rowcount
+        touched = run(transaction.connection, resource_queries.replacement(resource, document)).rowcount
     except sqlite3.IntegrityError:
-        raise _taken(kind, resource) from None
+        raise resource_queries.taken(resource) from None
     if not touched:
         raise NotFound(f"no {kind.value} {resource.id}")
-    _record_change(transaction, kind, resource.id, row["document"])
+    _record(transaction, kind, resource.id, document)
 
 
 def _delete(transaction: Transaction, kind: Kind, workspace: str, identifier: str) -> bool:
-    table = resources[kind]
-    place = and_(table.c.id == identifier, table.c.workspace == workspace)
-    if not run(transaction.connection, delete(table).where(place)).rowcount:
+    if not run(transaction.connection, resource_queries.deletion(kind, workspace, identifier)).rowcount:
         return False
-    _record_change(transaction, kind, identifier, None)
+    _record(transaction, kind, identifier, None)
     return True
 
 
-def _taken(kind: Kind, resource: Resource) -> Conflict:
-    return Conflict(f"a {kind.value.replace('_', ' ')} with the uid {resource.uid!r} (or this id) exists already")
-
-
-def _page(query: ResourceQuery) -> Select[tuple[bytes]]:
-    table = resources[query.kind]
-    key = table.c.uid if query.by_uid else table.c.id
-    statement = select(table.c.document).where(table.c.workspace == query.workspace, table.c.parent == query.parent)
-    downwards = query.descending != query.backwards
-    if query.after is not None:
-        statement = statement.where(key < query.after if downwards else key > query.after)
-    return statement.order_by(key.desc() if downwards else key.asc()).limit(query.limit)
+def _record(transaction: Transaction, kind: Kind, identifier: str, document: bytes | None) -> None:
+    run(transaction.connection, resource_queries.record(kind, identifier, document))

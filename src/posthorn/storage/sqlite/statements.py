@@ -42,6 +42,12 @@ def for_list(name: str, length: int) -> str:
     return _named()[name].replace(":list", ",".join("?" * length))
 
 
+@cache
+def for_column(name: str, length: int) -> str:
+    """Return the statement with `(:list)` spelled out as so many rows of one parameter, which keep their order."""
+    return _named()[name].replace("(:list)", ",".join(["(?)"] * length))
+
+
 def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Cut into runs of 64, 32, 16 … so that few statement texts exist and all stay prepared."""
     start, size = 0, _MOST_ROWS

@@ -1,9 +1,11 @@
 """The work store over SQLite."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from typing import Any
 
+from posthorn.engine.cluster import Stage
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
     Append,
@@ -17,11 +19,14 @@ from posthorn.engine.records import (
     Event,
     EventCount,
     Firing,
+    LaneRead,
     Lease,
     NewDelivery,
+    Payload,
     ReadyEndpoint,
     RenderedRequest,
     Settlement,
+    Taken,
     Trigger,
 )
 from posthorn.engine.shards import SHARDS
@@ -50,77 +55,55 @@ class SqliteWorkStore:
         )
         return results
 
-    async def lease(self, node: str, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
-        """Extend and take over shards."""
+    async def lease(self, node: str, stage: Stage, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
+        """Extend and take over shards of a stage."""
         return await self._database.write(
-            lambda transaction: leases.lease(transaction, node, now_ms=now_ms, until_ms=until_ms, most=most)
+            lambda transaction: leases.lease(transaction, node, stage, now_ms=now_ms, until_ms=until_ms, most=most)
         )
 
-    async def release(self, node: str) -> None:
-        """Give up all shards of this node."""
-        await self._database.write(lambda transaction: leases.release(transaction, node))
+    async def release(self, node: str, stage: Stage, shards: Sequence[int] | None = None) -> None:
+        """Give up these shards of this node, or all."""
+        await self._database.write(lambda transaction: leases.release(transaction, node, stage, shards))
 
-    def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+    async def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
         """List lanes with deliveries that became due in a window, or with any due one."""
         if after_ms is None:
-            rows = self._database.look(statement("ready_all"), ())
+            rows = self._database.look(for_list("ready_all", len(shards)), list(shards))
         else:
             rows = self._database.look(statement("ready_window"), (after_ms, now_ms))
         owned = None if len(shards) == SHARDS else set(shards)
         return [
             ReadyEndpoint(shard=shard, endpoint=endpoint, due_ms=due_ms)
             for shard, endpoint, due_ms in rows
-            if due_ms is not None and due_ms <= now_ms and (owned is None or shard in owned)
+            if due_ms <= now_ms and (owned is None or shard in owned)
         ]
 
-    def take(
-        self,
-        lane: ReadyEndpoint,
-        *,
-        room: int,
-        now_ms: int,
-        held: set[str],
-        after: tuple[int, str] | None = None,
-    ) -> list[DeliveryWork]:
-        """Read the head of a lane with payloads."""
-        rows = self._narrow(lane, room, now_ms, held, after)
-        if not rows:
-            return []
-        payloads = self._payloads.get([row[2] for row in rows], most_bytes=TAKE_BYTES)
-        rendered = self._rendered([row[0] for row in rows]) if lane.endpoint.startswith("auto_") else {}
-        return [
-            DeliveryWork(
-                id=identifier,
-                shard=lane.shard,
-                endpoint=lane.endpoint,
-                due_ms=due_ms,
-                event=event,
-                attempts=attempts,
-                step=step,
-                trigger=_TRIGGERS[trigger],
-                payload=payloads[event],
-                rendered=rendered.get(identifier),
-            )
-            for identifier, due_ms, event, attempts, step, trigger in rows
-            if event in payloads
-        ]
+    async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
+        """Read the heads of lanes with payloads, read right here: the loop does nothing else meanwhile."""
+        heads = [self._head(read, now_ms) for read in reads]
+        payloads = self._payloads.get([row[2] for rows, _ in heads for row in rows], most_bytes=TAKE_BYTES)
+        # Only automations render requests.
+        rendered = self._rendered(
+            [row[0] for read, (rows, _) in zip(reads, heads, strict=True) if _is_automation(read) for row in rows]
+        )
+        return [_taken(read, rows, more, payloads, rendered) for read, (rows, more) in zip(reads, heads, strict=True)]
 
-    def _narrow(
-        self, lane: ReadyEndpoint, room: int, now_ms: int, held: set[str], after: tuple[int, str] | None
-    ) -> list[Any]:
-        """Read queue rows that are not held, going on behind those that are."""
+    def _head(self, read: LaneRead, now_ms: int) -> tuple[list[Any], bool]:
+        """Read queue rows that are not held, going on behind those that are, and tell whether more are due."""
         rows: list[Any] = []
-        while len(rows) < room:
-            limit = room - len(rows)
+        after = read.after
+        wanted = read.room + 1  # one too many shows that more are left
+        limit = wanted if after is not None else wanted + len(read.held)
+        while True:
             if after is None:
-                found = self._database.look(statement("take"), (lane.shard, lane.endpoint, now_ms, limit))
+                found = self._database.look(statement("take"), (read.shard, read.endpoint, now_ms, limit))
             else:
-                found = self._database.look(statement("take_after"), (lane.shard, lane.endpoint, *after, now_ms, limit))
-            rows += [row for row in found if row[0] not in held]
-            if len(found) < limit:
-                break
+                found = self._database.look(statement("take_after"), (read.shard, read.endpoint, *after, now_ms, limit))
+            rows += [row for row in found if row[0] not in read.held] if read.held else found
+            if len(found) < limit or len(rows) >= wanted:
+                return rows[: read.room], len(rows) > read.room
             after = (found[-1][1], found[-1][0])
-        return rows
+            limit = wanted - len(rows)
 
     def _rendered(self, ids: Sequence[str]) -> dict[str, RenderedRequest]:
         return {
@@ -141,16 +124,16 @@ class SqliteWorkStore:
         """Take a pending delivery off the queue."""
         return await self._database.write(lambda transaction: deliveries.cancel(transaction, delivery, reason))
 
-    def take_decisions(self, shards: Sequence[int], *, room: int, now_ms: int, held: set[str]) -> list[DecisionWork]:
+    async def take_decisions(
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+    ) -> list[DecisionWork]:
         """Read the oldest events that wait to be decided."""
-        owned = None if len(shards) == SHARDS else set(shards)
-        # One process owns all shards of this store; when it holds fewer for a moment, it reads more to find its own.
-        limit = room + len(held) if owned is None else -1
         work: list[DecisionWork] = []
         size = 0
-        with closing(self._database.walk(statement("take_decisions"), (now_ms, limit))) as rows:
+        parameters = [*shards, now_ms, room + len(held)]
+        with closing(self._database.walk(for_list("take_decisions", len(shards)), parameters)) as rows:
             for row in rows:
-                if row[0] in held or (owned is not None and row[1] not in owned):
+                if row[0] in held:
                     continue
                 taken = _to_decision_work(row)
                 work.append(taken)
@@ -159,7 +142,7 @@ class SqliteWorkStore:
                     break
         return work
 
-    def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
         """Return what is remembered of these keys."""
         found: dict[EligibilityKey, Firing] = {}
         for key in keys:
@@ -183,7 +166,7 @@ class SqliteWorkStore:
             for name, count, first_ms, last_ms in rows
         ]
 
-    def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
+    async def claimed(self, scope: str, key: str, *, now_ms: int) -> Claim | None:
         """Return an unexpired claim."""
         rows = self._database.look(statement("find_claim"), (scope, key, now_ms))
         if not rows:
@@ -211,6 +194,42 @@ class SqliteWorkStore:
         return await self._database.write(
             lambda transaction: prune.prune(transaction, before_ms=before_ms, first_delivery=first_delivery, most=most)
         )
+
+
+def _is_automation(read: LaneRead) -> bool:
+    return read.endpoint.startswith("auto_")
+
+
+def _taken(
+    read: LaneRead,
+    rows: Sequence[Any],
+    more: bool,  # noqa: FBT001 - a column of the caller's table
+    payloads: Mapping[str, Payload | None],
+    rendered: Mapping[str, RenderedRequest],
+) -> Taken:
+    """Put a lane's rows and payloads together, up to the first payload that was not read."""
+    works: list[DeliveryWork] = []
+    for identifier, due_ms, event, attempts, step, trigger in rows:
+        if event not in payloads:
+            return Taken(works=works, more=True)
+        payload = payloads[event]
+        if payload is None:
+            continue
+        works.append(
+            DeliveryWork(
+                id=identifier,
+                shard=read.shard,
+                endpoint=read.endpoint,
+                due_ms=due_ms,
+                event=event,
+                attempts=attempts,
+                step=step,
+                trigger=_TRIGGERS[trigger],
+                payload=payload,
+                rendered=rendered.get(identifier),
+            )
+        )
+    return Taken(works=works, more=more)
 
 
 def _to_decision_work(row: tuple) -> DecisionWork:  # type: ignore[type-arg]

@@ -5,12 +5,15 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 from posthorn.clock import Clock
 from posthorn.errors import PosthornError, StoreUnavailable
 from posthorn.storage.sqlite.connection import LogSize, connect
+from posthorn.storage.sqlite.exclusion import WriteTurn
+from posthorn.storage.sqlite.statements import statement
 
 Result = TypeVar("Result")
 
@@ -29,10 +32,12 @@ class Transaction:
         self._clock = clock
         self.connection = connection
         self.statements = 0
-        self._seq = max(
-            connection.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
-            for table in ("request", "event", "attempt", "decision")
-        )
+        self._seq = 0
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Go on numbering behind the last row in the file, whoever wrote it."""
+        self._seq = max(self._seq, self.connection.execute(statement("last_seq")).fetchone()[0])
 
     def execute(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
         """Run a statement."""
@@ -51,10 +56,14 @@ class Transaction:
 
 
 class Writer:
-    """Runs jobs in the writer thread, several to a commit. A job that raises is undone alone."""
+    """Runs jobs in the writer thread, several to a commit. A job that raises is undone alone.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+    With a `turn`, other processes write to the file too, each when it is its turn.
+    """
+
+    def __init__(self, path: Path, clock: Clock, turn: WriteTurn | None = None) -> None:
+        self._is_shared = turn is not None
+        self._turn = turn or nullcontext()
         self._connection = connect(path)
         self._transaction = Transaction(self._connection, clock)
         self._log = LogSize(path)
@@ -85,24 +94,41 @@ class Writer:
         self._closing = True
         self._awake.release()
         self._thread.join()
-        self._connection.close()
+        with self._turn:
+            self._connection.close()  # the last connection of all checkpoints
         self._log.close()
 
     def _run(self) -> None:
         while True:
             self._awake.acquire()
             while self._jobs:
-                jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _MOST_JOBS_PER_COMMIT))]
-                self._report(jobs, self._commit(jobs))
+                self._run_some()
                 self._checkpoint()
             if self._closing:
                 return
+
+    def _run_some(self) -> None:
+        jobs: list[Job] = []
+        try:
+            with self._turn:
+                jobs = self._next_jobs()  # also those that came while this waited for its turn
+                answers = self._commit(jobs)
+        except OSError as error:
+            jobs = jobs or self._next_jobs()
+            refused = StoreUnavailable(f"the store cannot commit now: {error}")
+            answers = [(future, None, refused) for _, _, future in jobs]
+        self._report(jobs, answers)
+
+    def _next_jobs(self) -> list[Job]:
+        return [self._jobs.popleft() for _ in range(min(len(self._jobs), _MOST_JOBS_PER_COMMIT))]
 
     def _commit(self, jobs: list[Job]) -> list[Answer]:
         execute = self._connection.execute
         answers: list[Answer] = []
         try:
             execute("BEGIN IMMEDIATE")
+            if self._is_shared:
+                self._transaction.catch_up()
             for job, _, future in jobs:
                 answers.append(self._do(job, future))
             execute("COMMIT")
@@ -138,8 +164,9 @@ class Writer:
         if self._log.used_bytes() < _CHECKPOINT_BYTES:
             return
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error:
+            with self._turn:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (sqlite3.Error, OSError):
             # A full disk stops checkpoints too; the log keeps everything, and the next turn tries again.
             return
 

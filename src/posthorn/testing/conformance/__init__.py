@@ -13,7 +13,8 @@ A test module of an adapter provides two fixtures and imports the suites:
     from posthorn.testing.conformance.work import *
 
 The store has to take its time from that clock, starts empty, and is not shared between tests. The clock never stands
-before a row's own time. `model.run_random_history` compares a store with the one in memory.
+before a row's own time. `model.run_random_history` compares a store with the one in memory. `takeovers.run_takeovers`
+lets nodes take shards from each other while they decide; it may be given several open stores over the same data.
 """
 
 from pkgutil import iter_modules

@@ -4,7 +4,7 @@
 import pytest
 from msgspec.structs import replace
 
-from posthorn.engine.journal import DeliveryQuery, RequestQuery
+from posthorn.engine.journal import DeliveryQuery, EventQuery, RequestQuery
 from posthorn.engine.records import AlreadyClaimed, Append, Appended, RequestOutcome
 from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import (
@@ -43,8 +43,8 @@ async def test_every_unit_gets_its_result_in_order(world: World) -> None:
 
 async def test_an_appended_unit_queues_each_of_its_deliveries(world: World) -> None:
     event = await world.publish(endpoints=(ENDPOINT, OTHER_ENDPOINT))
-    assert [work.event for work in world.due(ENDPOINT)] == [event.id]
-    assert [work.event for work in world.due(OTHER_ENDPOINT)] == [event.id]
+    assert [work.event for work in await world.due(ENDPOINT)] == [event.id]
+    assert [work.event for work in await world.due(OTHER_ENDPOINT)] == [event.id]
 
 
 async def test_a_taken_second_claim_leaves_nothing_of_the_unit_but_its_request(world: World) -> None:
@@ -58,9 +58,9 @@ async def test_a_taken_second_claim_leaves_nothing_of_the_unit_but_its_request(w
     assert result.scope == "dedupe"
     assert await world.store.event(WORKSPACE, unit.event.id) is None
     assert (await world.store.deliveries(DeliveryQuery(workspace=WORKSPACE))).rows == []
-    assert world.due() == []
-    assert world.undecided() == []
-    assert world.store.claimed("id", "a", now_ms=world.now_ms) is None
+    assert await world.due() == []
+    assert await world.undecided() == []
+    assert await world.store.claimed("id", "a", now_ms=world.now_ms) is None
 
 
 async def test_the_request_of_a_refused_unit_is_kept_as_a_duplicate_of_the_first(world: World) -> None:
@@ -90,7 +90,33 @@ async def test_two_units_of_one_call_that_claim_the_same_count_in_order(world: W
     assert results[0] == Appended()
     assert isinstance(results[1], AlreadyClaimed)
     assert (results[1].event, results[1].answer_body) == (first.id, b"one")
-    assert [work.event for work in world.due()] == [first.id]
+    assert [work.event for work in await world.due()] == [first.id]
+
+
+async def test_appending_the_same_units_again_is_another_call_that_their_claims_refuse(world: World) -> None:
+    first, second = (world.event() for _ in range(2))
+    units = [
+        a_unit(event, claims=(a_claim(key=event.id, event=event.id),), profile=f"{WORKSPACE}/user/ann")
+        for event in (first, second)
+    ]
+    assert await world.append(*units) == [Appended(), Appended()]
+    again = await world.append(*units)
+    assert [(type(one), one.same_request, one.event) for one in again if isinstance(one, AlreadyClaimed)] == [
+        (AlreadyClaimed, True, first.id),
+        (AlreadyClaimed, True, second.id),
+    ]
+    assert [work.event for work in await world.due()] == [first.id, second.id]
+    assert [work.id for work in await world.undecided()] == [first.id, second.id]
+    assert len((await world.store.events(EventQuery(workspace=WORKSPACE))).rows) == 2
+
+
+async def test_the_store_counts_its_commits_and_statements(world: World) -> None:
+    before = world.store.figures()
+    await world.publish()
+    after = world.store.figures()
+    assert before.keys() == after.keys() >= {"commits", "statements"}
+    assert after["commits"] > before["commits"]
+    assert after["statements"] > before["statements"]
 
 
 async def test_a_refused_unit_does_not_take_claims_from_a_later_one_of_the_call(world: World) -> None:
@@ -134,15 +160,15 @@ async def test_the_same_key_in_another_scope_is_free(world: World) -> None:
 async def test_a_claim_alone_is_a_unit_too(world: World) -> None:
     claim = a_claim(scope="key", event=None)
     assert await world.append(Append(claims=(claim,))) == [Appended()]
-    assert world.store.claimed("key", claim.key, now_ms=world.now_ms) == claim
+    assert await world.store.claimed("key", claim.key, now_ms=world.now_ms) == claim
 
 
 async def test_a_claim_is_found_until_it_expires(world: World) -> None:
     claim = a_claim(expires_ms=world.now_ms + 5000)
     await world.append(Append(claims=(claim,)))
-    assert world.store.claimed(claim.scope, claim.key, now_ms=claim.expires_ms - 1) == claim
-    assert world.store.claimed(claim.scope, claim.key, now_ms=claim.expires_ms) is None
-    assert world.store.claimed(claim.scope, "another", now_ms=world.now_ms) is None
+    assert await world.store.claimed(claim.scope, claim.key, now_ms=claim.expires_ms - 1) == claim
+    assert await world.store.claimed(claim.scope, claim.key, now_ms=claim.expires_ms) is None
+    assert await world.store.claimed(claim.scope, "another", now_ms=world.now_ms) is None
 
 
 async def test_an_expired_claim_can_be_taken_again_with_a_new_answer(world: World) -> None:
@@ -152,7 +178,7 @@ async def test_an_expired_claim_can_be_taken_again_with_a_new_answer(world: Worl
     world.later(0.001)
     again = a_claim(answer_body=b"again")
     assert await world.append(Append(claims=(again,))) == [Appended()]
-    assert world.store.claimed(again.scope, again.key, now_ms=world.now_ms) == again
+    assert await world.store.claimed(again.scope, again.key, now_ms=world.now_ms) == again
 
 
 async def test_forgetting_claims_takes_expired_ones_only_and_no_more_than_asked(world: World) -> None:
@@ -162,8 +188,8 @@ async def test_forgetting_claims_takes_expired_ones_only_and_no_more_than_asked(
     assert await world.store.forget_claims(now_ms=world.now_ms, most=10) == 0
     now_ms = world.later()
     assert [await world.store.forget_claims(now_ms=now_ms, most=3) for _ in range(3)] == [3, 2, 0]
-    assert world.store.claimed(fresh.scope, fresh.key, now_ms=now_ms) == fresh
-    assert world.store.claimed(old[0].scope, old[0].key, now_ms=now_ms - 1000) is None
+    assert await world.store.claimed(fresh.scope, fresh.key, now_ms=now_ms) == fresh
+    assert await world.store.claimed(old[0].scope, old[0].key, now_ms=now_ms - 1000) is None
 
 
 async def test_a_rejected_request_is_kept_whole(world: World) -> None:
@@ -185,7 +211,7 @@ async def test_an_events_own_payload_comes_back_byte_for_byte(world: World, payl
         world.event(payload=payload, content_type="application/x-odd", content_encoding="gzip", channels=("a", "b"))
     )
     assert await world.store.event(WORKSPACE, event.id) == event
-    (work,) = world.due()
+    (work,) = await world.due()
     assert work.payload.body == payload
     assert work.payload.type == event.type
     assert (work.payload.content_type, work.payload.content_encoding) == ("application/x-odd", "gzip")
@@ -198,8 +224,8 @@ async def test_a_captured_body_is_the_payload_byte_for_byte(world: World, body: 
     assert unit.request is not None
     await world.append(replace(unit, deliveries=(a_delivery(unit.event),)))
     assert await world.store.event(WORKSPACE, unit.event.id) == replace(unit.event, payload=body)
-    assert [work.payload.body for work in world.due()] == [body]
-    assert [work.event.payload for work in world.undecided()] == [body]
+    assert [work.payload.body for work in await world.due()] == [body]
+    assert [work.event.payload for work in await world.undecided()] == [body]
     assert await world.store.request(WORKSPACE, unit.request.id) == unit.request
 
 
@@ -211,11 +237,11 @@ async def test_the_head_comes_back_byte_for_byte(world: World, head: bytes) -> N
     kept = await world.store.request(WORKSPACE, unit.request.id)
     assert kept is not None
     assert kept.head == head
-    assert [work.head for work in world.undecided()] == [head]
+    assert [work.head for work in await world.undecided()] == [head]
 
 
 async def test_a_batch_of_a_thousand_units_is_committed_whole(world: World) -> None:
     events = [world.event() for _ in range(1000)]
     results = await world.append(*(a_unit(event, claims=(a_claim(key=event.id, event=event.id),)) for event in events))
     assert results == [Appended()] * 1000
-    assert [work.event for work in world.due(room=2000)] == [event.id for event in events]
+    assert [work.event for work in await world.due(room=2000)] == [event.id for event in events]

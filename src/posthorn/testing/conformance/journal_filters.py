@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from posthorn import ids
 from posthorn.engine.journal import AttemptQuery, AttemptRow, DecisionQuery, DeliveryQuery, EventQuery, RequestQuery
-from posthorn.engine.records import Append, Decided, DecisionOutcome, DeliveryState, Event, RequestOutcome
+from posthorn.engine.records import Append, DecisionOutcome, DeliveryState, Event, RequestOutcome
 from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import (
     APPLICATION,
@@ -151,15 +151,15 @@ async def _attempts_of_two_events(world: World) -> tuple[list[Event], list[str]]
     event = world.event(type="b")
     await world.publish(message, endpoints=(ENDPOINT, OTHER_ENDPOINT))
     await world.publish(event, endpoints=(OTHER_ENDPOINT,))
-    (first,) = world.due(ENDPOINT)
-    second, third = world.due(OTHER_ENDPOINT)
+    (first,) = await world.due(ENDPOINT)
+    second, third = await world.due(OTHER_ENDPOINT)
     outcomes = (
         world.delivered(first, application=APPLICATION),
         world.failed(second, retry_in_ms=0, application=APPLICATION),
         world.exhausted(third, response_status=302),
     )
     await world.settle(*outcomes)
-    (second,) = world.due(OTHER_ENDPOINT)
+    (second,) = await world.due(OTHER_ENDPOINT)
     silent = {"response_status": None, "response_headers": None, "response_body": None, "error": "timeout"}
     last = world.failed(second, retry_in_ms=1, application=APPLICATION, **silent)
     assert await world.settle(last) == [True]
@@ -221,7 +221,7 @@ async def test_listed_attempts_carry_the_response_body_unless_asked_not_to(world
 
 async def test_listed_attempts_carry_their_event_when_asked(world: World) -> None:
     own = await world.publish(world.event(channels=("a", "b")))
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.delivered(work))
     unit = an_inbox_unit(received_ms=world.later(), body=b"captured")
     assert unit.event is not None
@@ -234,7 +234,7 @@ async def test_an_attempt_of_a_captured_event_shows_the_captured_payload(world: 
     unit = an_inbox_unit(received_ms=world.later(), body=b"\x00captured")
     assert unit.event is not None
     await world.append(replace(unit, deliveries=a_unit(unit.event).deliveries))
-    (work,) = world.due()
+    (work,) = await world.due()
     settlement = world.delivered(work)
     await world.settle(settlement)
     (row,) = await _attempt_rows(world, with_event=True)
@@ -243,7 +243,7 @@ async def test_an_attempt_of_a_captured_event_shows_the_captured_payload(world: 
 
 async def test_one_attempt_is_whole_and_comes_with_its_event(world: World) -> None:
     event = await world.publish()
-    (work,) = world.due()
+    (work,) = await world.due()
     settlement = world.delivered(work, error=None, detail="fine", response_body=None, tls_us=0)
     await world.settle(settlement)
     assert settlement.attempt is not None
@@ -257,14 +257,14 @@ async def test_decisions_are_found_by_every_filter(world: World) -> None:
     profiles = [f"{WORKSPACE}/user/ann", f"{WORKSPACE}/user/bob"]
     for event, profile in zip(events, profiles, strict=True):
         await world.append(a_unit(event, endpoints=(), profile=profile))
-    first, second = world.undecided()
+    first, second = await world.undecided()
     fired = a_decision(first)
     refused = a_decision(first, automation="auto_other", outcome=DecisionOutcome.NOT_ELIGIBLE)
     failed = a_decision(second, outcome=DecisionOutcome.FAILED, data=b'{"line": 3}', delivery=None)
     await world.store.settle_decisions(
         [
-            Decided(work=first, epoch=world.epochs[first.shard], decisions=(fired, refused)),
-            Decided(work=second, epoch=world.epochs[second.shard], decisions=(failed,)),
+            world.decided(first, decisions=(fired, refused)),
+            world.decided(second, decisions=(failed,)),
         ]
     )
     for query, expected in (

@@ -16,9 +16,10 @@ from posthorn.engine.journal import (
     Page,
     RequestQuery,
 )
-from posthorn.engine.records import Decided, RequestOutcome
+from posthorn.engine.ports import Store
+from posthorn.engine.records import RequestOutcome
 from posthorn.errors import Invalid
-from posthorn.testing.conformance.world import Store, World
+from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import (
     OTHER_ENDPOINT,
     OTHER_WORKSPACE,
@@ -77,11 +78,11 @@ async def _commit_one_of_each(world: World) -> None:
     unit = an_inbox_unit(received_ms=world.later())
     assert unit.event is not None
     await world.append(replace(unit, deliveries=(a_delivery(unit.event),)))
-    (undecided,) = (work for work in world.undecided() if work.event.workspace == WORKSPACE)
+    (undecided,) = (work for work in await world.undecided() if work.event.workspace == WORKSPACE)
     decision = a_decision(undecided, decided_ms=world.now_ms)
-    decided = Decided(work=undecided, epoch=world.epochs[undecided.shard], decisions=(decision,))
+    decided = world.decided(undecided, decisions=(decision,))
     await world.store.settle_decisions([decided])
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.delivered(work))
 
 

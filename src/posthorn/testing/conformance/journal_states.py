@@ -39,7 +39,7 @@ async def test_a_fresh_delivery_is_pending_and_knows_when_it_is_due(world: World
 
 async def test_a_delivery_of_a_message_belongs_to_its_application(world: World) -> None:
     message = await world.publish(world.message())
-    (work,) = world.due()
+    (work,) = await world.due()
     assert (await _row(world, work)).application == APPLICATION
     await world.settle(world.delivered(work, application=APPLICATION))
     row = await _row(world, work)
@@ -64,7 +64,7 @@ async def test_a_delivery_ends_delivered_with_all_its_attempts_counted(world: Wo
     work = await world.publish_and_take()
     await world.settle(world.failed(work, retry_in_ms=1000))
     world.later()
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.delivered(work))
     row = await _row(world, work)
     assert (row.state, row.attempts, row.next_ms, row.reason) == (DeliveryState.DELIVERED, 2, None, None)
@@ -81,7 +81,7 @@ async def test_a_delivery_ends_cancelled_with_the_reason(world: World) -> None:
     work = await world.publish_and_take()
     await world.settle(world.failed(work, retry_in_ms=1000))
     world.later()
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.cancelled(work, "endpoint_gone"))
     row = await _row(world, work)
     assert (row.state, row.attempts, row.next_ms) == (DeliveryState.CANCELLED, 1, None)
@@ -97,7 +97,7 @@ async def test_a_delivery_cancelled_before_its_first_attempt_has_none(world: Wor
 
 async def test_deliveries_are_found_by_event_endpoint_and_state(world: World) -> None:
     events = [await world.publish(endpoints=(ENDPOINT, OTHER_ENDPOINT)) for _ in range(4)]
-    mine, theirs = world.due(ENDPOINT), world.due(OTHER_ENDPOINT)
+    mine, theirs = await world.due(ENDPOINT), await world.due(OTHER_ENDPOINT)
     await world.settle(
         world.delivered(mine[0]),
         world.failed(mine[1], retry_in_ms=1000),
@@ -121,11 +121,11 @@ async def test_deliveries_are_found_by_event_endpoint_and_state(world: World) ->
 async def test_a_delivery_is_listed_once_whatever_happened_to_it(world: World) -> None:
     work = await world.publish_and_take()
     for _ in range(3):
-        (work,) = world.due()
+        (work,) = await world.due()
         await world.settle(world.failed(work, retry_in_ms=1000))
         world.later()
     assert await _list(world) == [work.id]
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.exhausted(work))
     assert await _list(world) == [work.id]
     assert await _list(world, state=DeliveryState.PENDING) == []
@@ -134,7 +134,7 @@ async def test_a_delivery_is_listed_once_whatever_happened_to_it(world: World) -
 async def test_deliveries_of_mixed_states_are_paged_in_the_order_of_their_ids(world: World) -> None:
     for _ in range(9):
         await world.publish()
-    works = world.due()
+    works = await world.due()
     for number, work in enumerate(works):
         outcome = (world.delivered(work), world.cancelled(work), world.deferred(work, by_ms=1000))[number % 3]
         await world.settle(outcome)

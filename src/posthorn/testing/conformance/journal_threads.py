@@ -19,7 +19,6 @@ from posthorn.engine.records import (
     Append,
     Attempt,
     CapturedRequest,
-    Decided,
     Decision,
     DeliveryState,
     Event,
@@ -53,20 +52,20 @@ class Story(Struct, frozen=True, kw_only=True):
 
 
 async def _decide(world: World, event: Event) -> tuple[Decision, str]:
-    work = next(work for work in world.undecided() if work.id == event.id)
+    work = next(work for work in await world.undecided() if work.id == event.id)
     delivery = a_delivery(work.event, endpoint=LANE, due_ms=world.now_ms, rendered=a_rendered_request())
     decision = a_decision(work, decided_ms=world.now_ms, delivery=delivery.id)
-    decided = Decided(work=work, epoch=world.epochs[work.shard], decisions=(decision,), deliveries=(delivery,))
+    decided = world.decided(work, decisions=(decision,), deliveries=(delivery,))
     assert await world.store.settle_decisions([decided]) == [True]
     return decision, delivery.id
 
 
 async def _deliver(world: World) -> tuple[Attempt, ...]:
-    (work,) = world.due(LANE)
+    (work,) = await world.due(LANE)
     failed = world.failed(work, retry_in_ms=1000)
     await world.settle(failed)
     world.later()
-    (work,) = world.due(LANE)
+    (work,) = await world.due(LANE)
     delivered = world.delivered(work)
     await world.settle(delivered)
     return tuple(attempt for attempt in (failed.attempt, delivered.attempt) if attempt is not None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from posthorn.engine.ports import Store
 from posthorn.engine.resources import Kind, Resource, ResourceQuery
 from posthorn.testing.clock import START_MS
-from posthorn.testing.conformance.world import Store
 from posthorn.testing.factories import (
     APPLICATION,
     OTHER_WORKSPACE,

@@ -5,10 +5,10 @@ import pytest
 from msgspec.structs import replace
 
 from posthorn.engine import resources
+from posthorn.engine.ports import Store
 from posthorn.engine.resources import KINDS, Kind, Resource
 from posthorn.errors import Conflict, NotFound
 from posthorn.testing import factories
-from posthorn.testing.conformance.world import Store
 from posthorn.testing.factories import APPLICATION, OTHER_WORKSPACE, WORKSPACE, an_application, an_endpoint
 
 OTHER_APPLICATION = "app_other"

@@ -18,11 +18,11 @@ async def test_a_delivered_delivery_begins_its_schedule_anew_and_goes_on_countin
     work = await world.publish_and_take()
     await world.settle(world.failed(work, retry_in_ms=1000))
     world.later()
-    (work,) = world.due()
+    (work,) = await world.due()
     await world.settle(world.delivered(work))
     replay = await _again(world, work)
     await world.store.enqueue(replay)
-    (again,) = world.due()
+    (again,) = await world.due()
     assert (again.id, again.event, again.payload) == (work.id, work.event, work.payload)
     assert (again.due_ms, again.attempts, again.step, again.trigger) == (replay.due_ms, 2, 0, Trigger.MANUAL)
 
@@ -31,7 +31,7 @@ async def test_an_exhausted_delivery_can_be_replayed(world: World) -> None:
     work = await world.publish_and_take()
     await world.settle(world.exhausted(work))
     await world.store.enqueue(await _again(world, work))
-    assert [(again.attempts, again.step, again.trigger) for again in world.due()] == [(1, 0, Trigger.MANUAL)]
+    assert [(again.attempts, again.step, again.trigger) for again in await world.due()] == [(1, 0, Trigger.MANUAL)]
     row = await world.store.delivery(WORKSPACE, work.id)
     assert row is not None
     assert (row.state, row.attempts, row.next_ms) == (DeliveryState.PENDING, 1, world.now_ms)
@@ -41,7 +41,7 @@ async def test_a_cancelled_delivery_can_be_replayed_and_its_reason_is_gone(world
     work = await world.publish_and_take()
     await world.settle(world.cancelled(work))
     await world.store.enqueue(await _again(world, work))
-    assert len(world.due()) == 1
+    assert len(await world.due()) == 1
     row = await world.store.delivery(WORKSPACE, work.id)
     assert row is not None
     assert (row.state, row.reason) == (DeliveryState.PENDING, None)
@@ -51,7 +51,7 @@ async def test_a_replayed_delivery_that_ends_again_shows_its_new_end(world: Worl
     work = await world.publish_and_take()
     await world.settle(world.exhausted(work))
     await world.store.enqueue(await _again(world, work))
-    (again,) = world.due()
+    (again,) = await world.due()
     await world.settle(world.delivered(again))
     row = await world.store.delivery(WORKSPACE, work.id)
     assert row is not None
@@ -61,39 +61,39 @@ async def test_a_replayed_delivery_that_ends_again_shows_its_new_end(world: Worl
 async def test_a_pending_delivery_becomes_due_now_and_keeps_its_step(world: World) -> None:
     work = await world.publish_and_take()
     await world.settle(world.failed(work, retry_in_ms=3_600_000))
-    assert world.due() == []
+    assert await world.due() == []
     replay = await _again(world, work)
     await world.store.enqueue(replay)
-    (again,) = world.due()
+    (again,) = await world.due()
     assert (again.due_ms, again.attempts, again.step, again.trigger) == (replay.due_ms, 1, 1, Trigger.MANUAL)
     world.later(7200)
-    assert world.due() == [again]
+    assert await world.due() == [again]
 
 
 async def test_an_attempt_made_ends_the_manual_trigger(world: World) -> None:
     work = await world.publish_and_take()
     await world.settle(world.exhausted(work))
     await world.store.enqueue(await _again(world, work))
-    (again,) = world.due()
+    (again,) = await world.due()
     await world.settle(world.failed(again, retry_in_ms=1000))
     world.later()
-    assert [(work.trigger, work.step) for work in world.due()] == [(Trigger.SCHEDULED, 1)]
+    assert [(work.trigger, work.step) for work in await world.due()] == [(Trigger.SCHEDULED, 1)]
 
 
 async def test_a_deferral_keeps_the_manual_trigger(world: World) -> None:
     work = await world.publish_and_take()
     await world.store.enqueue(await _again(world, work))
-    (again,) = world.due()
+    (again,) = await world.due()
     await world.settle(world.deferred(again, by_ms=1000))
     world.later()
-    assert [work.trigger for work in world.due()] == [Trigger.MANUAL]
+    assert [work.trigger for work in await world.due()] == [Trigger.MANUAL]
 
 
 async def test_a_new_delivery_of_a_known_event_can_be_queued_by_hand(world: World) -> None:
     event = await world.publish(endpoints=())
     delivery = a_delivery(event, due_ms=world.later())
     await world.store.enqueue(delivery)
-    (work,) = world.due()
+    (work,) = await world.due()
     assert (work.id, work.attempts, work.step, work.trigger) == (delivery.id, 0, 0, Trigger.MANUAL)
     assert work.payload.body == event.payload
 
@@ -101,16 +101,16 @@ async def test_a_new_delivery_of_a_known_event_can_be_queued_by_hand(world: Worl
 async def test_a_replay_sends_what_was_rendered_at_first(world: World) -> None:
     event, rendered = world.event(), a_rendered_request()
     await world.append(a_unit(event, deliveries=(a_delivery(event, endpoint=LANE, rendered=rendered),)))
-    (work,) = world.due(LANE)
+    (work,) = await world.due(LANE)
     await world.settle(world.delivered(work))
     await world.store.enqueue(await _again(world, work))
-    assert [again.rendered for again in world.due(LANE)] == [rendered]
+    assert [again.rendered for again in await world.due(LANE)] == [rendered]
 
 
 async def test_a_cancelled_delivery_leaves_the_queue_with_its_reason(world: World) -> None:
     work = await world.publish_and_take()
     assert await world.store.cancel(work.id, "by_hand") is True
-    assert world.due() == []
+    assert await world.due() == []
     row = await world.store.delivery(WORKSPACE, work.id)
     assert row is not None
     assert (row.state, row.reason, row.next_ms) == (DeliveryState.CANCELLED, "by_hand", None)
@@ -140,4 +140,4 @@ async def test_an_attempt_in_flight_does_not_revive_a_cancelled_delivery(world: 
     await world.store.cancel(work.id, "by_hand")
     assert await world.settle(world.failed(work, retry_in_ms=1000)) == [False]
     world.later()
-    assert world.due() == []
+    assert await world.due() == []

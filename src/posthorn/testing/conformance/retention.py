@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from posthorn import ids
 from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery, EventQuery, RequestQuery
-from posthorn.engine.records import Append, Decided, DeliveryState, RequestOutcome
+from posthorn.engine.records import Append, DeliveryState, RequestOutcome
 from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import (
     OTHER_WORKSPACE,
@@ -46,15 +46,15 @@ async def _inbox(world: World, *, is_decided: bool = True) -> Append:
     assert unit.event is not None
     await world.append(replace(unit, deliveries=(a_delivery(unit.event),)))
     if is_decided:
-        work = next(work for work in world.undecided() if work.id == unit.event.id)
+        work = next(work for work in await world.undecided() if work.id == unit.event.id)
         decision = a_decision(work, decided_ms=world.now_ms)
-        await world.store.settle_decisions([Decided(work=work, epoch=world.epochs[work.shard], decisions=(decision,))])
+        await world.store.settle_decisions([world.decided(work, decisions=(decision,))])
     return unit
 
 
 async def _finished(world: World) -> Append:
     unit = await _inbox(world)
-    await world.settle(*(world.delivered(work) for work in world.due()))
+    await world.settle(*(world.delivered(work) for work in await world.due()))
     return unit
 
 
@@ -100,7 +100,7 @@ async def test_an_attempt_younger_than_the_limit_outlives_its_event(world: World
     await _inbox(world)
     before_ms = world.later()
     world.later()
-    (work,) = world.due()
+    (work,) = await world.due()
     settlement = world.delivered(work)
     await world.settle(settlement)
     await _prune_all(world, before_ms=before_ms)
@@ -112,14 +112,14 @@ async def test_a_pending_delivery_keeps_its_event_request_and_attempts(world: Wo
     unit = await _inbox(world)
     assert unit.event is not None
     assert unit.request is not None
-    (work,) = world.due()
+    (work,) = await world.due()
     settlement = world.failed(work, retry_in_ms=3_600_000)
     await world.settle(settlement)
     await _prune_all(world, before_ms=world.later())
     assert settlement.attempt is not None
     assert {unit.event.id, unit.request.id, settlement.attempt.id} <= set(await _row_ids(world))
     world.later(3600)
-    assert [(work.payload, work.attempts) for work in world.due()] == [(work.payload, 1)]
+    assert [(work.payload, work.attempts) for work in await world.due()] == [(work.payload, 1)]
 
 
 async def test_an_undecided_event_keeps_its_request(world: World) -> None:
@@ -129,14 +129,14 @@ async def test_an_undecided_event_keeps_its_request(world: World) -> None:
     await world.append(unit)
     await _prune_all(world, before_ms=world.later())
     assert sorted(await _row_ids(world)) == sorted([unit.event.id, unit.request.id])
-    assert [(work.event.payload, work.head) for work in world.undecided()] == [(b"\x00kept", unit.request.head)]
+    assert [(work.event.payload, work.head) for work in await world.undecided()] == [(b"\x00kept", unit.request.head)]
 
 
 async def test_what_was_kept_for_pending_work_goes_once_it_is_finished(world: World) -> None:
     await _inbox(world)
     before_ms = world.later()
     await _prune_all(world, before_ms=before_ms)
-    await world.settle(*(world.cancelled(work) for work in world.due()))
+    await world.settle(*(world.cancelled(work) for work in await world.due()))
     await _prune_all(world, before_ms=before_ms)
     assert await _row_ids(world) == []
 
@@ -158,22 +158,22 @@ async def test_old_rejected_requests_go(world: World) -> None:
 
 async def test_an_unfinished_delivery_is_still_pending_after_retention(world: World) -> None:
     await _inbox(world)
-    (work,) = world.due()
+    (work,) = await world.due()
     await _prune_all(world, before_ms=world.later())
     row = await world.store.delivery(WORKSPACE, work.id)
     assert row is not None
     assert row.state is DeliveryState.PENDING
-    assert world.due() == [work]
+    assert await world.due() == [work]
 
 
 async def test_a_forgotten_payload_is_empty_everywhere_and_the_record_stays(world: World) -> None:
     event = await world.publish(world.event(uid="kept", payload=b"secret"))
-    assert world.due()[0].payload.body == b"secret"
+    assert (await world.due())[0].payload.body == b"secret"
     assert await world.store.forget_payload(WORKSPACE, event.id) is True
     assert await world.store.event(WORKSPACE, event.id) == replace(event, payload=b"")
     page = await world.store.events(EventQuery(workspace=WORKSPACE, with_payload=True))
     assert [row.payload for row in page.rows] == [b""]
-    assert [work.payload.body for work in world.due()] == [b""]
+    assert [work.payload.body for work in await world.due()] == [b""]
 
 
 async def test_forgetting_a_payload_empties_the_request_and_its_repeats(world: World) -> None:
@@ -194,7 +194,7 @@ async def test_forgetting_a_payload_empties_the_request_and_its_repeats(world: W
     found = await world.store.event(WORKSPACE, first.event.id)
     assert found is not None
     assert found.payload == b""
-    assert [work.event.payload for work in world.undecided()] == [b"", b'{"total": 12}']
+    assert [work.event.payload for work in await world.undecided()] == [b"", b'{"total": 12}']
 
 
 async def test_a_payload_of_another_workspace_cannot_be_forgotten(world: World) -> None:

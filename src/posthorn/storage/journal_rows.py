@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal
+from sqlalchemy import ColumnElement, literal, null
 
 from posthorn.engine.records import (
     Attempt,
@@ -40,7 +40,9 @@ ATTEMPT = [
 
 BODY = request.c.body
 NO_BODY: ColumnElement[Any] = literal(b"")
-PAYLOAD = func.coalesce(event.c.payload, request.c.body)
+"""In place of a request's body, which a record has to have."""
+NO_BYTES: ColumnElement[Any] = null()
+"""In place of a payload or a response body."""
 RESPONSE_BODY = attempt.c.response_body
 
 

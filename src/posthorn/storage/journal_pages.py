@@ -1,41 +1,42 @@
 """Pages of the journal: place, direction and range as conditions over `seq`."""
 
-import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy import ColumnElement, Table, select
 
 from posthorn.clock import HOUR_MS
 from posthorn.engine.journal import JournalQuery, Page
 from posthorn.errors import Invalid
 from posthorn.ids import time_of
-from posthorn.storage.sqlite.database import run
+from posthorn.storage.questions import AnySelect, Questions, by_id, seq_at
 
 Row = TypeVar("Row")
 
-_SEQ_BITS = 20
-_LAST_SEQ = 2**63 - 1
 _LONGEST_COMMIT_MS = HOUR_MS
 
 
-def read_page(
-    connection: sqlite3.Connection,
-    statement: Select[Any],
+def page(
+    statement: AnySelect,
     table: Table,
     at_ms: ColumnElement[int],
     query: JournalQuery,
     to_row: Callable[[Any], Row],
-) -> Page[Row]:
-    """Cut one page out of a statement over a journal table, in commit order."""
+) -> Questions[Page[Row]]:
+    """Cut one page out of a statement over a journal table, in commit order. Raises Invalid for a wrong iterator."""
     statement = _in_range(statement, table, at_ms, query)
-    upwards = query.ascending != query.backwards
+    upwards = is_upwards(query)
     if query.after is not None:
-        place = place_of(connection, table, query.after)
+        place = yield from _place_of(table, query.after)
         statement = statement.where(table.c.seq > place if upwards else table.c.seq < place)
     statement = statement.order_by(table.c.seq.asc() if upwards else table.c.seq.desc()).limit(query.limit + 1)
-    rows = [to_row(row) for row in run(connection, statement)]
-    return page_of(rows, query)
+    rows = yield statement
+    return page_of([to_row(row) for row in rows], query)
+
+
+def is_upwards(query: JournalQuery) -> bool:
+    """Tell whether the rows have to be read from the oldest on."""
+    return query.ascending != query.backwards
 
 
 def page_of(rows: list[Row], query: JournalQuery) -> Page[Row]:
@@ -45,27 +46,25 @@ def page_of(rows: list[Row], query: JournalQuery) -> Page[Row]:
     return Page(rows=rows[::-1] if query.backwards else rows, done=done)
 
 
-def place_of(connection: sqlite3.Connection, table: Table, identifier: str) -> int:
-    """Return the seq of a row, or of the time in its id when the row is gone. Raises Invalid for what is no id."""
-    row = run(connection, select(table.c.seq).where(table.c.id == identifier)).fetchone()
-    if row is not None:
-        return int(row[0])
+def instant_of(identifier: str) -> int:
+    """Read the time (ms) in an id that somebody goes on from; raises Invalid for what is none."""
     at_ms = time_of(identifier)
     if at_ms is None:
         raise Invalid.at("query", "iterator", msg=f"{identifier!r} is not an iterator that a list answered")
-    return at_ms << _SEQ_BITS
+    return at_ms
 
 
-def _seq_at(at_ms: int) -> int:
-    """Return the first seq of an instant; of one before 1970 or after 2248, the nearest that there can be."""
-    return max(0, min(at_ms << _SEQ_BITS, _LAST_SEQ))
+def _place_of(table: Table, identifier: str) -> Questions[int]:
+    """Ask for the seq of a row; it is that of the time in its id when the row is gone."""
+    row = yield from by_id(select(table.c.seq), table, identifier)
+    return int(row[0]) if row is not None else seq_at(instant_of(identifier))
 
 
-def _in_range(statement: Select[Any], table: Table, at_ms: ColumnElement[int], query: JournalQuery) -> Select[Any]:
+def _in_range(statement: AnySelect, table: Table, at_ms: ColumnElement[int], query: JournalQuery) -> AnySelect:
     # A row's time is never later than its commit, so `seq` narrows the range by index and the column makes it exact.
     if query.since_ms is not None:
-        statement = statement.where(table.c.seq >= _seq_at(query.since_ms), at_ms >= query.since_ms)
+        statement = statement.where(table.c.seq >= seq_at(query.since_ms), at_ms >= query.since_ms)
     if query.before_ms is not None:
-        edge = _seq_at(query.before_ms + _LONGEST_COMMIT_MS)
+        edge = seq_at(query.before_ms + _LONGEST_COMMIT_MS)
         statement = statement.where(table.c.seq < edge, at_ms < query.before_ms)
     return statement
