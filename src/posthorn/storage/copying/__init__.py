@@ -1,0 +1,1 @@
+"""Copying a whole store into a new one, also from SQLite to PostgreSQL and back: resumable, and verified at its end."""

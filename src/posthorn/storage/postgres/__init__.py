@@ -1,0 +1,1 @@
+"""The store for many nodes: PostgreSQL 15 or newer through asyncpg."""

@@ -1,0 +1,124 @@
+"""Events' bytes, kept for a short while after they were written: most deliveries happen within the second."""
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from posthorn import ids
+from posthorn.clock import HOUR_MS
+from posthorn.engine.records import Append, Payload
+from posthorn.storage.postgres.database import Database
+from posthorn.storage.postgres.partitions import seq_at
+from posthorn.storage.postgres.statements import statement
+
+_MOST_BYTES = 16 * 1024 * 1024
+_ENTRY_BYTES = 400  # what an entry costs beside its payload
+_KEPT_SECONDS = 20.0  # A payload that another node erased may not live on here for longer.
+_SLACK_MS = HOUR_MS  # An event is committed soon after the instant in its id.
+_EVER = (0, 2**63 - 1)
+
+
+class Payloads:
+    """A bounded cache of payloads in front of the store, oldest out first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: dict[str, tuple[float, Payload]] = {}
+        self._bytes = 0
+
+    def remember(self, units: Iterable[Append]) -> None:
+        """Keep the payloads of units that were just committed and are to be delivered."""
+        now = time.monotonic()
+        for unit in units:
+            event = unit.event
+            if event is None or not unit.deliveries:
+                continue
+            body = event.payload if event.payload is not None else (unit.request.body if unit.request else b"")
+            payload = Payload(
+                type=event.type,
+                body=body,
+                content_type=event.content_type,
+                content_encoding=event.content_encoding,
+            )
+            self._keep(event.id, payload, now)
+        self._drop_old(now)
+
+    def forget(self, event: str) -> None:
+        """Drop an event whose payload was erased."""
+        if event in self._kept:
+            self._drop(event)
+
+    async def get(self, events: Sequence[str], *, most_bytes: int) -> tuple[dict[str, Payload], bool]:
+        """Return the payloads of these events, reading no more from the store once `most_bytes` are read.
+
+        False: some were left out for that. Otherwise an event that is absent is gone.
+        """
+        self._drop_old(time.monotonic())
+        kept = self._kept
+        found = {event: kept[event][1] for event in events if event in kept}
+        missing = [event for event in dict.fromkeys(events) if event not in found]
+        size = 0
+        if missing:
+            for row in await read_events(self._database, "payloads", missing, most_bytes):
+                found[row["id"]] = Payload(
+                    type=row["type"],
+                    body=row["body"],
+                    content_type=row["content_type"],
+                    content_encoding=row["content_encoding"],
+                )
+                size += len(row["body"])
+        return found, size < most_bytes
+
+    def _keep(self, event: str, payload: Payload, now: float) -> None:
+        size = len(payload.body) + _ENTRY_BYTES
+        if size > _MOST_BYTES // 8 or event in self._kept:
+            return
+        self._kept[event] = (now, payload)
+        self._bytes += size
+        while self._bytes > _MOST_BYTES:
+            self._drop(next(iter(self._kept)))
+
+    def _drop_old(self, now: float) -> None:
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if self._kept[oldest][0] > now - _KEPT_SECONDS:
+                return
+            self._drop(oldest)
+
+    def _drop(self, event: str) -> None:
+        _, payload = self._kept.pop(event)
+        self._bytes -= len(payload.body) + _ENTRY_BYTES
+
+
+async def read_events(database: Database, name: str, events: Sequence[str], most_bytes: int) -> list[Any]:
+    """Run a statement that reads events by id up to a size, in the partitions where they should be, then in all."""
+    around = _around(events)
+    rows = await _read(database, name, events, (*around, most_bytes))
+    if len(rows) == len(events) or around == _EVER:
+        return rows
+    # Events are left out because the size was reached, or because they are not where their ids say, or gone.
+    size = sum(len(row["body"] or b"") for row in rows)
+    if size >= most_bytes:
+        return rows
+    found = {row["id"] for row in rows}
+    missing = [event for event in events if event not in found]
+    return rows + await _read(database, name, missing, (*_EVER, most_bytes - size))
+
+
+async def _read(database: Database, name: str, events: Sequence[str], bounds: tuple[int, int, int]) -> list[Any]:
+    database.count(1)
+    rows: list[Any] = await database.look(lambda connection: connection.fetch(statement(name), events, *bounds))
+    return rows
+
+
+def _around(events: Sequence[str]) -> tuple[int, int]:
+    """Return the range of `seq` in which events must be, by the earliest and the latest instant in their ids."""
+    times: list[int | None] = []
+    for _, kind in groupby(sorted(events), key=lambda event: event.partition("_")[0]):
+        of_kind = list(kind)
+        times += (ids.time_of(of_kind[0]), ids.time_of(of_kind[-1]))
+    known = [at_ms for at_ms in times if at_ms is not None]
+    if len(known) < len(times):
+        return _EVER
+    return seq_at(min(known) - _SLACK_MS), seq_at(max(known) + _SLACK_MS)

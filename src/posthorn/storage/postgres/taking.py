@@ -1,0 +1,136 @@
+"""The delivery queue: which lanes are ready, and what stands at their heads."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from posthorn.engine.ports import TAKE_BYTES
+from posthorn.engine.records import DeliveryWork, LaneRead, Payload, ReadyEndpoint, RenderedRequest, Taken, Trigger
+from posthorn.storage.postgres.database import Database
+from posthorn.storage.postgres.payloads import Payloads
+from posthorn.storage.postgres.statements import columns, statement
+
+_TRIGGERS = {trigger.value: trigger for trigger in Trigger}
+_BEFORE_ALL = (-(2**63), "")
+_AUTOMATION = "auto_"
+
+
+async def ready(database: Database, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
+    """List lanes with deliveries that became due in a window, or with any due one."""
+    if not shards:
+        return []
+    name = "ready_all" if after_ms is None else "ready_window"
+    bounds = (now_ms,) if after_ms is None else (after_ms, now_ms)
+    database.count(1)
+    rows = await database.look(lambda connection: connection.fetch(statement(name), list(shards), *bounds))
+    return [ReadyEndpoint(shard=shard, endpoint=endpoint, due_ms=due_ms) for shard, endpoint, due_ms in rows]
+
+
+async def take(database: Database, payloads: Payloads, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
+    """Read the heads of lanes, then the payloads that are not in memory, then what automations rendered."""
+    heads = _Heads(database, reads, now_ms)
+    await heads.read()
+    events = [row["event"] for head in heads.rows for row in head]
+    bodies, are_all = await payloads.get(events, most_bytes=TAKE_BYTES)
+    if not are_all:
+        heads.cut(bodies)
+    rendered = await _rendered(database, reads, heads.rows)
+    return [
+        Taken(works=_works(read, head, bodies, rendered), more=more)
+        for read, head, more in zip(reads, heads.rows, heads.more, strict=True)
+    ]
+
+
+def _works(
+    read: LaneRead, head: Sequence[Any], bodies: Mapping[str, Payload], rendered: Mapping[str, RenderedRequest]
+) -> list[DeliveryWork]:
+    return [
+        DeliveryWork(
+            id=identifier,
+            shard=read.shard,
+            endpoint=read.endpoint,
+            due_ms=due_ms,
+            event=event,
+            attempts=attempts,
+            step=step,
+            trigger=_TRIGGERS[trigger],
+            payload=bodies[event],
+            rendered=rendered.get(identifier),
+        )
+        for _, identifier, due_ms, event, attempts, step, trigger in head
+        if event in bodies
+    ]
+
+
+class _Heads:
+    """The queue rows of each read, without those that are held."""
+
+    def __init__(self, database: Database, reads: Sequence[LaneRead], now_ms: int) -> None:
+        self._database = database
+        self._reads = reads
+        self._now_ms = now_ms
+        self._after = [read.after or _BEFORE_ALL for read in reads]
+        self.rows: list[list[Any]] = [[] for _ in reads]
+        self.more = [True] * len(reads)
+
+    async def read(self) -> None:
+        """Read until each lane has its room filled or has no more."""
+        left = [number for number, read in enumerate(self._reads) if read.room > 0]
+        while left:
+            await self._read_on(left)
+            left = [n for n in left if self.more[n] and len(self.rows[n]) < self._reads[n].room]
+
+    def cut(self, bodies: Mapping[str, Payload]) -> None:
+        """End each lane before the first delivery whose payload was left out: nothing may come behind it."""
+        for number, rows in enumerate(self.rows):
+            kept = list(takewhile(lambda row: row["event"] in bodies, rows))
+            if len(kept) < len(rows):
+                self.rows[number] = kept
+                self.more[number] = True
+
+    async def _read_on(self, numbers: Sequence[int]) -> None:
+        limits = [self._limit(number) for number in numbers]
+        wishes = [
+            (self._reads[n].shard, self._reads[n].endpoint, *self._after[n], limit)
+            for n, limit in zip(numbers, limits, strict=True)
+        ]
+        lanes = columns(tuple, wishes, 5)
+        self._database.count(1)
+        found = await self._database.look(lambda connection: connection.fetch(statement("take"), *lanes, self._now_ms))
+        of_lane: list[list[Any]] = [[] for _ in numbers]
+        for row in found:
+            of_lane[row["nth"] - 1].append(row)
+        for number, limit, rows in zip(numbers, limits, of_lane, strict=True):
+            self._add(number, limit, rows)
+
+    def _limit(self, number: int) -> int:
+        """Ask for as many as there is room for, and at the front of the lane for those that are held as well."""
+        read = self._reads[number]
+        held = len(read.held) if self._after[number] is _BEFORE_ALL else 0
+        return read.room - len(self.rows[number]) + held
+
+    def _add(self, number: int, limit: int, rows: list[Any]) -> None:
+        read, kept = self._reads[number], self.rows[number]
+        self.more[number] = len(rows) == limit
+        if rows:
+            self._after[number] = (rows[-1]["due_ms"], rows[-1]["id"])
+        kept += [row for row in rows if row["id"] not in read.held]
+        if len(kept) > read.room:
+            del kept[read.room :]
+            self.more[number] = True
+
+
+async def _rendered(
+    database: Database, reads: Sequence[LaneRead], heads: Sequence[Sequence[Any]]
+) -> dict[str, RenderedRequest]:
+    wanted = [
+        row["id"]
+        for read, head in zip(reads, heads, strict=True)
+        if read.endpoint.startswith(_AUTOMATION)
+        for row in head
+    ]
+    if not wanted:
+        return {}
+    database.count(1)
+    rows = await database.look(lambda connection: connection.fetch(statement("rendered"), wanted))
+    return {delivery: RenderedRequest(shown=shown, sealed=sealed) for delivery, shown, sealed in rows}
