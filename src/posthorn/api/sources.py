@@ -1,4 +1,6 @@
-"""/api/v1/source: inbound addresses."""
+"""/api/v1/source: inbound addresses, and brokers to consume."""
+
+from typing import Literal
 
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import JSONBody
@@ -8,8 +10,11 @@ from posthorn.api.query import OrderedQuery, read_query, reads
 from posthorn.api.rendering import ListOut, Out, iso_or_none, list_out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
+from posthorn.engine.brokers import BrokerSettings
+from posthorn.engine.marks import MASK
 from posthorn.engine.resources import Answer, DedupeRule, SealedSecret
 from posthorn.manage.sources import NewSourceSecret, SourceFields, SourceRecord
+from posthorn.receive.bridges.bridge import BridgeState
 from posthorn.signing import Verification
 
 
@@ -20,13 +25,31 @@ class SecretMark(Out, frozen=True, kw_only=True):
     expires_at: str | None
 
 
+class BrokerState(Out, frozen=True, kw_only=True):
+    """How a source's bridge is doing on the node that answered.
+
+    `status` is connecting, consuming, store_unavailable, broker_unavailable or stopped.
+    """
+
+    status: str
+    since: str
+    detail: str | None
+
+
 class SourceOut(Out, frozen=True, kw_only=True):
-    """A source. `url` is where its senders send to."""
+    """A source. `url` is where its senders send to; a source that consumes a broker has none.
+
+    `brokerCredentials` only says that there are some. `brokerState` is null where no bridge of the source runs.
+    """
 
     id: str
     uid: str | None
     name: str
-    url: str
+    kind: Literal["inbox", "broker"]
+    url: str | None
+    broker: BrokerSettings | None
+    broker_credentials: str | None
+    broker_state: BrokerState | None
     verification: Verification
     secrets: list[SecretMark]
     dedupe: DedupeRule | None
@@ -45,7 +68,11 @@ def source_out(record: SourceRecord) -> SourceOut:
         id=source.id,
         uid=source.uid,
         name=source.name,
+        kind="inbox" if source.broker is None else "broker",
         url=record.url,
+        broker=source.broker,
+        broker_credentials=MASK if source.broker_sealed is not None else None,
+        broker_state=_state(record.bridge),
         verification=source.verification,
         secrets=[_mark(secret) for secret in record.secrets],
         dedupe=source.dedupe,
@@ -56,6 +83,12 @@ def source_out(record: SourceRecord) -> SourceOut:
         created_at=iso_text(source.created_ms),
         updated_at=iso_text(source.updated_ms),
     )
+
+
+def _state(bridge: BridgeState | None) -> BrokerState | None:
+    if bridge is None:
+        return None
+    return BrokerState(status=bridge.status, since=iso_text(bridge.since_ms), detail=bridge.detail)
 
 
 def _mark(secret: SealedSecret) -> SecretMark:
@@ -72,7 +105,7 @@ async def list_sources(request: ApiRequest) -> ListOut[SourceOut]:
 
 @post("/source", dto=ExactJson, return_dto=None)
 async def create_source(request: ApiRequest, data: JSONBody[SourceFields]) -> SourceOut:
-    """Create a source with a new address."""
+    """Create a source with a new address, or one that consumes a broker."""
     services, workspace = at_desk(request)
     return source_out(await services.sources.create(workspace, data))
 

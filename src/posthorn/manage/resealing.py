@@ -3,15 +3,15 @@
 import msgspec
 
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
-from posthorn.engine.resources import Automation, Endpoint, Resource, SealedSecret, Secret, Source
+from posthorn.engine.resources import KINDS, Automation, Endpoint, Resource, SealedSecret, Secret, Source
+from posthorn.manage.registrar import SharedRegistry, alone_to_edit
 from posthorn.vault import KeyRing
 
 
 class Resealing:
     """Seals secrets under the first master key, at the start, so that older keys can be retired."""
 
-    def __init__(self, registry: Registry, directory: Directory, keyring: KeyRing) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, keyring: KeyRing) -> None:
         self._registry = registry
         self._directory = directory
         self._keyring = keyring
@@ -21,18 +21,25 @@ class Resealing:
         changed = 0
         for kind in (Source, Endpoint, Automation, Secret):
             for resource in self._directory.every(kind):
-                renewed = self._renewed(resource)
-                if renewed is not resource:
-                    await self._registry.replace(renewed)
-                    changed += 1
+                if self._renewed(resource) is not resource:
+                    changed += await self._reseal(kind, resource)
         if changed:
             await self._directory.refresh(self._registry)
         return changed
 
+    async def _reseal(self, kind: type[Resource], resource: Resource) -> bool:
+        """Seal a resource anew as it is now: other nodes serve meanwhile, and people edit there."""
+        async with alone_to_edit(self._registry):
+            found = await self._registry.get(KINDS[kind], resource.workspace, resource.id, parent=resource.parent)
+            if found is None:
+                return False
+            await self._registry.replace(self._renewed(found))
+        return True
+
     def _renewed(self, resource: Resource) -> Resource:
         texts = {
             name: self._text(resource.id, value)
-            for name in ("token_sealed", "headers_sealed", "sealed")
+            for name in ("token_sealed", "headers_sealed", "broker_sealed", "sealed")
             if isinstance(value := getattr(resource, name, None), str) and self._keyring.needs_reseal(value)
         }
         secrets: tuple[SealedSecret, ...] = getattr(resource, "secrets", ())

@@ -1,19 +1,22 @@
-"""Sources: inbound addresses of ours, with their verification, dedupe rule and answer."""
+"""Sources: inbound addresses of ours, with their verification, dedupe rule and answer; and brokers to consume."""
 
 import hashlib
 import secrets as random
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from posthorn import ids
 from posthorn.clock import Clock
+from posthorn.deliver.transport.addresses import AddressPolicy
+from posthorn.engine.brokers import BrokerCredentials, BrokerSettings
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Answer, DedupeRule, SealedSecret, Source
-from posthorn.errors import Invalid
+from posthorn.errors import Conflict, Invalid
+from posthorn.manage.broker_rules import BrokerRules, check_only_broker
 from posthorn.manage.header_rules import check_headers
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.rotation import DEFAULT_GRACE_SECONDS, LONGEST_GRACE_SECONDS, rotated, valid
 from posthorn.manage.shapes import (
     Fields,
@@ -27,20 +30,27 @@ from posthorn.manage.shapes import (
     settled_uid,
 )
 from posthorn.manage.template_rules import check_template
+from posthorn.receive.bridges.bridge import BridgeState
 from posthorn.signing import Verification, check_secret, needs_secret
 from posthorn.vault import KeyRing
 
 _TOKEN_BYTES = 20  # 160 random bits: nobody guesses an address
 _ANSWER_BODY_MOST_CHARACTERS = 65_536
+_CLOSED = AddressPolicy()
 
 SecretText = Annotated[str, Meta(min_length=1, max_length=8192)]
 
 
 class SourceFields(Fields, frozen=True, kw_only=True):
-    """What a caller may set of a source. `secrets` replaces all of them; it may be left out to keep them."""
+    """What a caller may set of a source. `secrets` replaces all of them; it may be left out to keep them.
+
+    `brokerCredentials` too is kept when it is left out, as long as the broker's servers stay the same.
+    """
 
     name: Name | UnsetType = UNSET
     uid: Uid | UnsetType | None = UNSET
+    broker: BrokerSettings | UnsetType | None = UNSET
+    broker_credentials: BrokerCredentials | UnsetType | None = UNSET
     verification: Verification | UnsetType = UNSET
     secrets: Annotated[tuple[SecretText, ...], Meta(max_length=10)] | UnsetType | None = UNSET
     dedupe: DedupeRule | UnsetType | None = UNSET
@@ -61,19 +71,34 @@ class SourceRecord(Struct, frozen=True, kw_only=True):
     """A source with its address, and those of its secrets that are valid now."""
 
     source: Source
-    url: str
+    url: str | None  #: None when it consumes a broker
     secrets: tuple[SealedSecret, ...]
+    bridge: BridgeState | None = None  #: how its bridge is doing on this node; None when none runs here
 
 
 class Sources:
-    """Creates, changes and deletes sources. `inbox_url` is the public door's base URL, without a slash at its end."""
+    """Creates, changes and deletes sources. `inbox_url` is the public door's base URL, without a slash at its end.
+
+    `policy` judges the addresses of brokers; without one no private address is accepted. `bridge_state` tells how a
+    source's bridge is doing on this node.
+    """
 
     def __init__(
-        self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing, inbox_url: str
+        self,
+        registry: SharedRegistry,
+        directory: Directory,
+        clock: Clock,
+        keyring: KeyRing,
+        inbox_url: str,
+        policy: AddressPolicy = _CLOSED,
+        *,
+        bridge_state: Callable[[str], BridgeState | None] | None = None,
     ) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._keyring = keyring
         self._inbox_url = inbox_url.rstrip("/")
+        self._brokers = BrokerRules(keyring, policy)
+        self._bridge_state = bridge_state
 
     async def get(self, workspace: str, identifier: str) -> SourceRecord:
         """Find a source by id or uid; raises NotFound."""
@@ -95,6 +120,11 @@ class Sources:
         now_ms = self._registrar.now_ms()
         identifier = ids.new_id(ids.SOURCE, now_ms)
         texts = values.pop("secrets", ())
+        credentials = values.pop("broker_credentials", UNSET)
+        if (broker := values.get("broker")) is not None:
+            values |= self._brokers.settled(identifier, broker, credentials)
+        elif credentials:
+            raise Invalid.at("broker", msg="credentials need a broker", type="missing")
         token = random.token_urlsafe(_TOKEN_BYTES)
         source = Source(
             id=identifier,
@@ -102,7 +132,8 @@ class Sources:
             created_ms=now_ms,
             updated_ms=now_ms,
             token_sealed=self._keyring.seal(token.encode(), context=identifier),
-            token_digest=token_digest(token),
+            # No token has this digest: nothing comes in at the address of a source that consumes a broker.
+            token_digest=token_digest(token) if broker is None else f"broker:{identifier}",
             secrets=self._sealed_all(identifier, texts, now_ms),
             **values,
         )
@@ -121,7 +152,8 @@ class Sources:
                 uid = settled_uid(identifier, fields.uid, ids.SOURCE)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name")
-            defaults = {name: value for name, value in settable_defaults(Source).items() if name != "secrets"}
+            kept = {"secrets", "broker_sealed"}
+            defaults = {name: value for name, value in settable_defaults(Source).items() if name not in kept}
             return await self._change(existing, defaults | cleared(Source, given(fields))), False
 
     async def change(self, workspace: str, identifier: str, fields: SourceFields) -> SourceRecord:
@@ -134,19 +166,36 @@ class Sources:
         if "secrets" in values:
             sealed = self._sealed_all(existing.id, values["secrets"], self._registrar.now_ms())
             values = values | {"secrets": sealed}
+        values = self._with_broker(existing, values)
         changed: Source = structs.replace(existing, **values)
         if changed.uid != existing.uid:
             check_uid(changed.uid, ids.SOURCE)
         self._check(changed)
         return self._record(await self._registrar.put(changed))
 
+    def _with_broker(self, existing: Source, values: dict[str, Any]) -> dict[str, Any]:
+        credentials = values.pop("broker_credentials", UNSET)
+        broker = values.get("broker", existing.broker)
+        if (broker is None) != (existing.broker is None):
+            msg = "a source is an address or a broker's for good; create another one"
+            raise Invalid.at("broker", msg=msg, type="missing" if broker is None else "value_error")
+        if broker is None:
+            if credentials:
+                raise Invalid.at("brokerCredentials", msg="this source has an address, and no broker")
+            return values
+        if broker == existing.broker and credentials is UNSET:
+            return values
+        return values | self._brokers.settled(existing.id, broker, credentials, existing)
+
     async def rotate_secret(self, workspace: str, identifier: str, new: NewSourceSecret) -> SourceRecord:
         """Accept a new secret from now on, and the old ones until the grace period ends.
 
-        Raises NotFound, Invalid.
+        Raises NotFound, Invalid, Conflict for a broker's source.
         """
         async with self._registrar.editing:
             source = await self._registrar.find(Source, workspace, identifier)
+            if source.broker is not None:
+                raise Conflict("this source consumes a broker: change its brokerCredentials")
             _check_secret(source.verification, new.secret, "secret")
             now_ms = self._registrar.now_ms()
             grace = new.grace_period_seconds
@@ -159,9 +208,11 @@ class Sources:
             return self._record(await self._registrar.put(structs.replace(source, secrets=secrets)))
 
     async def rotate_address(self, workspace: str, identifier: str) -> SourceRecord:
-        """Give a source a new address; the old one ends at once. Raises NotFound."""
+        """Give a source a new address; the old one ends at once. Raises NotFound, Conflict for a broker's."""
         async with self._registrar.editing:
             source = await self._registrar.find(Source, workspace, identifier)
+            if source.broker is not None:
+                raise Conflict("this source consumes a broker and has no address")
             token = random.token_urlsafe(_TOKEN_BYTES)
             changed = structs.replace(
                 source,
@@ -176,6 +227,9 @@ class Sources:
             await self._registrar.remove(await self._registrar.find(Source, workspace, identifier))
 
     def _record(self, source: Source) -> SourceRecord:
+        if source.broker is not None:
+            bridge = self._bridge_state(source.id) if self._bridge_state is not None else None
+            return SourceRecord(source=source, url=None, secrets=(), bridge=bridge)
         token = self._keyring.open(source.token_sealed, context=source.id).decode()
         return SourceRecord(
             source=source,
@@ -190,6 +244,7 @@ class Sources:
         return tuple(self._sealed(identifier, text, now_ms) for text in texts)
 
     def _check(self, source: Source) -> None:
+        check_only_broker(source)
         live = valid(source.secrets, self._registrar.now_ms())
         if needs_secret(source.verification) and not live:
             raise Invalid.at("secrets", msg="this verification needs a secret: give the sender's", type="missing")
