@@ -14,8 +14,9 @@ import uvicorn
 from posthorn import ids
 from posthorn.api import ApiServices, build_app
 from posthorn.deliver.transport.addresses import AddressPolicy
+from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
-from posthorn.engine.records import Append, CapturedRequest, Decided, Event, NewDelivery, RequestOutcome
+from posthorn.engine.records import Append, CapturedRequest, Decided, Event, LaneRead, NewDelivery, RequestOutcome
 from posthorn.engine.settlements import delivered, exhausted, retry_at
 from posthorn.engine.shards import shard_of
 from posthorn.manage.access import ApiKeys
@@ -27,6 +28,7 @@ from posthorn.manage.examples import Examples
 from posthorn.manage.health import Health
 from posthorn.manage.history import History
 from posthorn.manage.idempotency import Idempotency
+from posthorn.manage.nodes import Nodes
 from posthorn.manage.replay import Replay
 from posthorn.manage.secrets import Secrets
 from posthorn.manage.sources import Sources
@@ -131,6 +133,7 @@ async def build_world(store: MemoryStore | None = None, directory: Directory | N
         examples=Examples(directory, publish),
         idempotency=Idempotency(store, clock, KEY_RING),
         health=Health(store),
+        nodes=Nodes(store, clock),
         telemetry=telemetry,
     )
     holder.append(
@@ -166,15 +169,21 @@ async def serving(world: World) -> AsyncIterator[World]:
         await task
 
 
+async def _own(world: World, stage: Stage, now_ms: int) -> dict[int, int]:
+    leases = await world.store.lease("node", stage, now_ms=now_ms, until_ms=now_ms + 3_600_000, most=256)
+    return {lease.shard: lease.epoch for lease in leases}
+
+
 async def work_off(world: World, *, succeed: bool, retry: bool = False) -> list[str]:
     """Try every due delivery once, as the owner of all shards would; return the ids of the attempts."""
     now_ms = world.clock.now_ms()
-    leases = await world.store.lease("node", now_ms=now_ms, until_ms=now_ms + 3_600_000, most=256)
-    epochs = {lease.shard: lease.epoch for lease in leases}
+    epochs = await _own(world, Stage.DELIVER, now_ms)
     made: list[str] = []
-    for lane in world.store.ready(list(epochs), after_ms=None, now_ms=now_ms):
+    for lane in await world.store.ready(list(epochs), after_ms=None, now_ms=now_ms):
         endpoint = world.directory.endpoint(lane.endpoint)
-        for work in world.store.take(lane, room=100, now_ms=now_ms, held=set()):
+        read = LaneRead(shard=lane.shard, endpoint=lane.endpoint, room=100)
+        (taken,) = await world.store.take([read], now_ms=now_ms)
+        for work in taken.works:
             shared = {
                 "workspace": world.workspace,
                 "application": endpoint.parent if endpoint else None,
@@ -234,9 +243,8 @@ async def receive(world: World, body: bytes, **changes: Any) -> CapturedRequest:
 async def decide(world: World) -> None:
     """Let the automation `auto_1` fire for every event that waits."""
     now_ms = world.clock.now_ms()
-    leases = await world.store.lease("node", now_ms=now_ms, until_ms=now_ms + 3_600_000, most=256)
-    epochs = {lease.shard: lease.epoch for lease in leases}
-    for work in world.store.take_decisions(list(epochs), room=10, now_ms=now_ms, held=set()):
+    epochs = await _own(world, Stage.DECIDE, now_ms)
+    for work in await world.store.take_decisions(list(epochs), room=10, now_ms=now_ms, held=frozenset()):
         delivery = NewDelivery(
             id=ids.new_id(ids.DELIVERY, now_ms), shard=shard_of(LANE), endpoint=LANE, due_ms=now_ms, event=work.event.id
         )

@@ -47,7 +47,7 @@ async def test_a_kept_answer_with_a_secret_is_not_readable_in_the_store(http: ht
     headers = {"idempotency-key": "key"}
     first = await http.post("/api-key", json={"name": "ci"}, headers=headers)
     token = first.json()["token"]
-    claim = world.store.claimed(f"key:{world.workspace}", "key", now_ms=world.clock.now_ms())
+    claim = await world.store.claimed(f"key:{world.workspace}", "key", now_ms=world.clock.now_ms())
     assert claim is not None
     assert token.encode() not in claim.answer_body
     assert b"token" not in claim.answer_body

@@ -161,7 +161,10 @@ def test_no_secret_appears_in_the_repr_or_in_a_refusal() -> None:
     assert MASTER_KEY not in repr(settings)
     assert "s3cret words" not in refusal({"api_key": "s3cret words"})
     secret = {setting.name for setting in SETTINGS if setting.secret}
-    assert secret == {"api_key", "master_key"}
+    assert secret == {"api_key", "master_key", "database"}
+    with_password = read(POSTHORN_DATABASE="postgresql://u:hush@db/posthorn")
+    assert "hush" not in repr(with_password)
+    assert "hush" not in refusal({"database": "mysql://u:hush@db/posthorn"})
 
 
 def test_the_inbox_address_is_the_public_one_or_made_of_host_and_bound_port() -> None:
@@ -178,7 +181,7 @@ def test_every_setting_is_documented_and_its_default_parses_back() -> None:
         assert setting.meaning.endswith("."), setting.name
         assert setting.placeholder.isupper(), setting.name
         if setting.default not in (None, ()):
-            assert setting.parse(str(setting.default)) == setting.default
+            assert setting.parse(setting.shown_default) == setting.default
 
 
 def test_the_page_of_settings_is_what_the_code_renders() -> None:

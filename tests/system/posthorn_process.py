@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 API_KEY = "system-test-key-0123456789"
 LOOPBACK = ("--allow-target", "127.0.0.0/8")
-_API = re.compile(r"^API +http://127\.0\.0\.1:(\d+)$", re.MULTILINE)
-_INBOX = re.compile(r"^Inbox +http://127\.0\.0\.1:(\d+)/in/", re.MULTILINE)
+_API = re.compile(r"^API +http://[\d.]+:(\d+)$", re.MULTILINE)
+_INBOX = re.compile(r"^Inbox +http://[\d.]+:(\d+)/in/", re.MULTILINE)
 _LOOK_SECONDS = 0.002
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -36,10 +36,17 @@ class Ended:
 
 
 class Posthorn:
-    """One data folder, and the process that serves it, if any."""
+    """One data folder, and the process that serves it, if any, at an address of this machine."""
 
-    def __init__(self, data: Path, flags: Sequence[str] = LOOPBACK, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        flags: Sequence[str] = LOOPBACK,
+        environ: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.data = data
+        self.host = host
         self.flags = tuple(flags)
         self.environ = {"POSTHORN_API_KEY": API_KEY} | dict(environ or {})
         self.port = 0
@@ -73,7 +80,7 @@ class Posthorn:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("POSTHORN_")}
         command = [
             *preexec, str(Path(sys.executable).with_name("posthorn")), "serve",
-            "--data", str(self.data), "--port", "0", "--inbox-port", "0", *self.flags,
+            "--data", str(self.data), "--host", self.host, "--port", "0", "--inbox-port", "0", *self.flags,
         ]  # fmt: skip
         with self._log("out").open("wb") as out, self._log("err").open("wb") as err:
             self._process = subprocess.Popen(command, stdout=out, stderr=err, env=ours | self.environ)
@@ -92,7 +99,7 @@ class Posthorn:
         return time.monotonic() - began
 
     def is_healthy(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status == 200

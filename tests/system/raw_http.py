@@ -57,8 +57,8 @@ class Connection:
         self.writer = writer
 
     @classmethod
-    async def open(cls, port: int) -> "Connection":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def open(cls, port: int, host: str = "127.0.0.1") -> "Connection":
+        return cls(*await asyncio.open_connection(host, port))
 
     async def request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Response:
         self.write_head(method, target, [*headers, ("content-length", str(len(body)))])
@@ -91,7 +91,8 @@ class Connection:
 class Client:
     """Keeps connections to one port and lends each to one request at a time."""
 
-    def __init__(self, port: int, headers: Headers = ()) -> None:
+    def __init__(self, port: int, headers: Headers = (), host: str = "127.0.0.1") -> None:
+        self._host = host
         self._port = port
         self._headers = tuple(headers)
         self._idle: list[Connection] = []
@@ -105,7 +106,7 @@ class Client:
         await self.close()
 
     async def request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Response:
-        connection = self._idle.pop() if self._idle else await Connection.open(self._port)
+        connection = self._idle.pop() if self._idle else await Connection.open(self._port, self._host)
         try:
             response = await connection.request(method, target, [*self._headers, *headers], body)
         except BaseException:
@@ -127,10 +128,11 @@ class Refused(AssertionError):
 
 
 class Api(Client):
-    """The private door with the owner's key."""
+    """The private door with the owner's key, or with another one."""
 
-    def __init__(self, posthorn: Posthorn) -> None:
-        super().__init__(posthorn.port, [("authorization", f"Bearer {API_KEY}")])
+    def __init__(self, posthorn: Posthorn, key: str = API_KEY) -> None:
+        super().__init__(posthorn.port, [("authorization", f"Bearer {key}")], posthorn.host)
+        self.posthorn = posthorn
 
     async def call(self, method: str, path: str, body: object = None, headers: Headers = ()) -> Response:
         """Call and return whatever is answered. Bytes go out as they are, anything else as JSON."""
@@ -140,6 +142,9 @@ class Api(Client):
 
     async def post(self, path: str, body: object = None) -> Any:
         return self._expect(await self.call("POST", path, {} if body is None else body))
+
+    async def put(self, path: str, body: object) -> Any:
+        return self._expect(await self.call("PUT", path, body))
 
     async def patch(self, path: str, body: object) -> Any:
         return self._expect(await self.call("PATCH", path, body))

@@ -45,9 +45,13 @@ DROPPING = Behaviour(drops=True)
 
 
 class Receiver:
-    """Listens on a free port. `behave` sets what a path does; every path answers 200 from the start."""
+    """Listens on a free port, on loopback unless told otherwise.
 
-    def __init__(self) -> None:
+    `behave` sets what a path does; every path answers 200 from the start.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.received: list[Received] = []
         self.by_id: Counter[str] = Counter()
         self.port = 0
@@ -59,7 +63,7 @@ class Receiver:
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
+        self._server = await loop.create_server(lambda: _Connection(self), self.host, 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -70,7 +74,7 @@ class Receiver:
         await self._server.wait_closed()
 
     def url(self, path: str = "/") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def behave(self, path: str, told: Told) -> None:
         self._behaviours[path] = told

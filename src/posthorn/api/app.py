@@ -20,6 +20,7 @@ from posthorn.api import (
     journal,
     message_attempts,
     messages,
+    nodes,
     sources,
     tail,
 )
@@ -44,6 +45,7 @@ _ROUTES = [
     *automations.ROUTES,
     *credentials.ROUTES,
     *journal.ROUTES,
+    *nodes.ROUTES,
     tail.tail,
 ]
 

@@ -15,6 +15,7 @@ from posthorn.manage.examples import Examples
 from posthorn.manage.health import Health
 from posthorn.manage.history import History
 from posthorn.manage.idempotency import Idempotency
+from posthorn.manage.nodes import Nodes
 from posthorn.manage.replay import Replay
 from posthorn.manage.secrets import Secrets
 from posthorn.manage.sources import Sources
@@ -41,6 +42,7 @@ class ApiServices(Struct, frozen=True, kw_only=True):
     examples: Examples
     idempotency: Idempotency
     health: Health
+    nodes: Nodes
     telemetry: Telemetry
 
     def __deepcopy__(self, _memo: dict[int, object]) -> "ApiServices":

@@ -7,7 +7,9 @@ from typing import Any
 import typer
 
 from posthorn import __version__
+from posthorn.cli.database import database_commands
 from posthorn.cli.failures import EXIT_FAILURE, EXIT_OK, EXIT_USAGE
+from posthorn.cli.nodes import nodes_command
 from posthorn.cli.quickstart import quickstart_command
 from posthorn.cli.serve import serve_command
 from posthorn.cli.show import replay_command, show_command
@@ -40,6 +42,8 @@ def make_program() -> typer.Typer:
     program.command("tail", help=_("Print the journal as it grows."))(tail_command)
     program.command("show", help=_("Draw everything that hangs together with an id."))(show_command)
     program.command("replay", help=_("Queue the deliveries of an id again."))(replay_command)
+    program.command("nodes", help=_("List the nodes that share the store, their shards and their lag."))(nodes_command)
+    program.add_typer(database_commands(), name="database", help=_("Bring a store up to date, look at it, move it."))
     program.command("version", help=_("Print the version."))(version_command)
     return program
 

@@ -68,7 +68,6 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 
 def _help(setting: Setting) -> str:
-    default = setting.default
-    shown = "" if default is None or default == () else f" [{_('default')}: {default}]"
+    shown = f" [{_('default')}: {setting.shown_default}]" if setting.shown_default else ""
     sentences = f"{_(setting.meaning)} {_(setting.special) if setting.special else ''}".strip()
     return f"{sentences} [{setting.variable}]{shown}"

@@ -8,10 +8,9 @@ from msgspec import Struct
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import ApiKey, Kind, Workspace
 from posthorn.errors import Conflict, Invalid, Unauthenticated
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TOKEN_PREFIX = "phk_"  # noqa: S105 - a prefix, not a credential
@@ -35,7 +34,7 @@ class ApiKeys:
     a caller who does not know the pepper cannot choose digests.
     """
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock, pepper: bytes) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock, pepper: bytes) -> None:
         self._registry = registry
         self._directory = directory
         self._registrar = Registrar(registry, directory, clock)

@@ -5,9 +5,8 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Application, Endpoint
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.shapes import (
     Fields,
     Metadata,
@@ -46,7 +45,7 @@ class Excluded(Struct, frozen=True, kw_only=True):
 class Applications:
     """Creates, changes and deletes applications."""
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._directory = directory
 

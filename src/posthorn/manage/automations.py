@@ -11,12 +11,11 @@ from posthorn.conditions import compile_conditions, decode_conditions
 from posthorn.decide.compiling import body_escape
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Automation, Eligibility, EventTrigger, OncePerKey, SendStep, Source
 from posthorn.errors import Invalid, Problem
 from posthorn.manage.endpoints import check_url
 from posthorn.manage.header_rules import check_headers
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.shapes import (
     Fields,
     Name,
@@ -58,7 +57,7 @@ class Automations:
     """Creates, changes and deletes automations."""
 
     def __init__(
-        self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing, policy: AddressPolicy
+        self, registry: SharedRegistry, directory: Directory, clock: Clock, keyring: KeyRing, policy: AddressPolicy
     ) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._directory = directory

@@ -10,11 +10,10 @@ from posthorn.clock import Clock
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.deliver.transport.failures import Refusal
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Application, Endpoint
 from posthorn.errors import Invalid
 from posthorn.manage.header_rules import SENSITIVE, check_headers
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.shapes import (
     Channels,
     DeadlineSeconds,
@@ -63,7 +62,7 @@ class Endpoints:
     """Creates, changes and deletes an application's endpoints."""
 
     def __init__(
-        self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing, policy: AddressPolicy
+        self, registry: SharedRegistry, directory: Directory, clock: Clock, keyring: KeyRing, policy: AddressPolicy
     ) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._keyring = keyring

@@ -7,10 +7,9 @@ from msgspec import UNSET, UnsetType, structs
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import EventType
 from posthorn.errors import Conflict, Invalid
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.shapes import (
     Description,
     EventTypeName,
@@ -47,7 +46,7 @@ class EventTypeFields(Fields, frozen=True, kw_only=True):
 class EventTypes:
     """Creates, changes, archives and deletes event types."""
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock) -> None:
         self._registrar = Registrar(registry, directory, clock)
 
     async def get(self, workspace: str, name: str) -> EventType:

@@ -4,17 +4,28 @@ The next call on this node therefore sees every write; other nodes follow the re
 """
 
 import asyncio
-from typing import TypeVar, cast
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypeVar, cast
 
 from msgspec import Struct, structs
 
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
+from posthorn.engine.ports import Cluster, Registry
 from posthorn.engine.resources import KINDS, Resource, ResourceQuery
 from posthorn.errors import NotFound
 
 R = TypeVar("R", bound=Resource)
+
+
+class SharedRegistry(Registry, Cluster, Protocol):
+    """What people configured, and the nodes that edit it."""
+
+
+def alone_to_edit(cluster: Cluster) -> AbstractAsyncContextManager[None]:
+    """Let one change at a time, of all nodes, read what there is and write it anew. Raises StoreUnavailable."""
+    return cluster.alone("editing")
 
 
 class PageOf(Struct, frozen=True, kw_only=True):
@@ -29,15 +40,26 @@ class PageOf(Struct, frozen=True, kw_only=True):
 class Registrar:
     """Reads and writes resources of any kind.
 
-    `editing` is held from the read to the write of a change, so that two changes on this node never lose one
-    another's fields. Between nodes the last writer of a resource wins.
+    `editing` is held from the read to the write of a change, so that two changes, also at two nodes, never lose one
+    another's fields: a rotated secret that somebody was told must not be undone by a new description.
     """
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock) -> None:
         self._registry = registry
         self._directory = directory
         self._clock = clock
-        self.editing = asyncio.Lock()
+        self._one_here = asyncio.Lock()
+
+    @property
+    def editing(self) -> AbstractAsyncContextManager[None]:
+        """Hold it while a resource is changed. Raises StoreUnavailable."""
+        return self._editing()
+
+    @asynccontextmanager
+    async def _editing(self) -> AsyncIterator[None]:
+        # Of this node's changes one at a time asks the store for its turn: each that asks costs a connection.
+        async with self._one_here, alone_to_edit(self._registry):
+            yield
 
     def now_ms(self) -> int:
         """Tell the time that new records carry."""

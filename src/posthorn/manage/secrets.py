@@ -8,10 +8,9 @@ from msgspec import Meta, structs
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
 from posthorn.engine.resources import Secret
 from posthorn.errors import Invalid
-from posthorn.manage.registrar import PageOf, Registrar
+from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.shapes import Fields
 from posthorn.vault import KeyRing
 
@@ -36,7 +35,7 @@ class NamedValue(NewValue, frozen=True, kw_only=True):
 class Secrets:
     """Creates, replaces and deletes secrets."""
 
-    def __init__(self, registry: Registry, directory: Directory, clock: Clock, keyring: KeyRing) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock, keyring: KeyRing) -> None:
         self._registrar = Registrar(registry, directory, clock)
         self._keyring = keyring
 

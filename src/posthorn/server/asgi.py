@@ -1,11 +1,13 @@
 """What answers at each door: hot paths first, by hand; everything else through the framework."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from posthorn.engine.following import CatchUp
+from posthorn.engine.membership import Membership
 from posthorn.engine.ownership import Ownership
-from posthorn.errors import PosthornError, Unauthenticated
+from posthorn.errors import PosthornError, StoreUnavailable, Unauthenticated
 from posthorn.manage.access import ApiKeys
 from posthorn.receive.events import Events
 from posthorn.receive.http import Receive, Scope, Send, answer, answer_error, answer_json, header
@@ -42,14 +44,19 @@ class PrivateDoor:
         events: Events,
         api: Application,
         metrics: Metrics,
-        ownership: Ownership,
+        membership: Membership,
+        ownerships: Sequence[Ownership],
+        catch_up: CatchUp,
         store_figures: Callable[[], dict[str, int]],
     ) -> None:
+        """Make the door; `catch_up` lets each call of the framework's API see what other nodes configured before it."""
         self._messages = messages
         self._events = events
         self._api = api
         self._metrics = metrics
-        self._ownership = ownership
+        self._membership = membership
+        self._ownerships = ownerships
+        self._catch_up = catch_up
         self._store_figures = store_figures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +87,8 @@ class PrivateDoor:
             headers = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
             await answer(send, 200, self._metrics.render() + self._store_metrics(), headers)
             return
+        with contextlib.suppress(StoreUnavailable):  # the handler will say so, if it needs the store
+            await self._catch_up()
         await self._api(scope, receive, send)
 
     def _store_metrics(self) -> bytes:
@@ -87,11 +96,10 @@ class PrivateDoor:
         return "".join(lines).encode()
 
     async def _health(self, send: Send) -> None:
-        owns = bool(self._ownership.epochs)
-        status = 200 if owns else 503
-        await answer_json(
-            send, status, {"status": "ok" if owns else "no shards", "shards": len(self._ownership.epochs)}
-        )
+        shards = sum(len(ownership.epochs) for ownership in self._ownerships)
+        is_alive = self._membership.is_alive
+        status = "ok" if is_alive else "the store does not answer"
+        await answer_json(send, 200 if is_alive else 503, {"status": status, "shards": shards})
 
 
 class PublicDoor:

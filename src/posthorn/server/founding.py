@@ -2,10 +2,11 @@
 
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
-from posthorn.engine.ports import Registry
+from posthorn.engine.ports import Registry, Store
 from posthorn.engine.resources import ApiKey
 from posthorn.errors import StartRefused
 from posthorn.manage.access import ApiKeys
@@ -15,6 +16,8 @@ from posthorn.vault import KeyRing, VaultError, load_key_ring
 
 MASTER_KEY_FILE = "master.key"
 DEFAULT_WORKSPACE = "default"
+CLUSTER_FILE = "cluster.id"
+_CLUSTER = "cluster_id"
 _CANARY = "master_key_canary"
 _PEPPER = "api_key_pepper"
 
@@ -30,8 +33,18 @@ class Founding:
     new_api_key: str | None
 
 
-async def found(registry: Registry, settings: Settings, clock: Clock) -> Founding:
-    """Prepare a new store, or check that this process may open what a present one has sealed. Raises StartRefused."""
+async def found(store: Store, settings: Settings, clock: Clock) -> Founding:
+    """Prepare a new store, or check that this process may open what a present one has sealed. Raises StartRefused.
+
+    Nodes that start together do it one after the other.
+    """
+    async with store.alone("founding"):
+        return await _found(store, settings, clock)
+
+
+async def _found(registry: Store, settings: Settings, clock: Clock) -> Founding:
+    cluster = await registry.meta(_CLUSTER)
+    _check_cluster(settings, cluster)
     key_ring = await _checked_key_ring(registry, settings)
     directory = Directory()
     await directory.load(registry)
@@ -39,6 +52,7 @@ async def found(registry: Registry, settings: Settings, clock: Clock) -> Foundin
         await Resealing(registry, directory, key_ring).run()
     except VaultError as error:
         raise StartRefused(f"a stored secret cannot be opened: {error}") from error
+    await _join_cluster(registry, settings, cluster)
     api_keys = ApiKeys(registry, directory, clock, await _pepper(registry, key_ring))
     workspace = await api_keys.ensure_workspace(DEFAULT_WORKSPACE)
     new_api_key = None
@@ -53,6 +67,42 @@ async def found(registry: Registry, settings: Settings, clock: Clock) -> Foundin
         workspace=workspace.id,
         new_api_key=new_api_key,
     )
+
+
+def _check_cluster(settings: Settings, cluster: str | None) -> None:
+    """Refuse a data directory that belongs to another cluster than the store, before anything is written."""
+    known = _known_cluster(settings.data / CLUSTER_FILE)
+    if known is None or known == cluster:
+        return
+    raise StartRefused(
+        f"the data directory {settings.data} belongs to the cluster {known}, and this store "
+        + (f"to the cluster {cluster}" if cluster is not None else "is new")
+        + ": two clusters cannot share one. Name the store of this cluster, or give this node a --data directory "
+        f"of its own (remove {settings.data / CLUSTER_FILE} only if its store was moved on purpose)"
+    )
+
+
+def _known_cluster(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StartRefused(f"{path} cannot be read ({error.strerror}): make it readable for this user") from error
+
+
+async def _join_cluster(registry: Registry, settings: Settings, cluster: str | None) -> None:
+    """Note on both sides which cluster this is; a new store founds one."""
+    if cluster is None:
+        cluster = f"cluster_{secrets.token_hex(8)}"
+        await registry.set_meta(_CLUSTER, cluster)
+    path = settings.data / CLUSTER_FILE
+    if _known_cluster(path) == cluster:
+        return
+    try:
+        path.write_text(f"{cluster}\n")
+    except OSError as error:
+        raise StartRefused(f"{path} cannot be written ({error.strerror}): make its directory writable") from error
 
 
 async def _checked_key_ring(registry: Registry, settings: Settings) -> KeyRing:

@@ -4,7 +4,6 @@ import asyncio
 import random
 
 from posthorn import __version__, ids
-from posthorn.clock import Clock
 from posthorn.decide.deciding import Decider
 from posthorn.decide.decision_loop import DecisionLoop
 from posthorn.decide.rendering import OpenedSecrets
@@ -13,14 +12,20 @@ from posthorn.deliver.dispatcher import Dispatcher
 from posthorn.deliver.settling import Settler
 from posthorn.deliver.targets import CompiledLanes
 from posthorn.deliver.transport import AddressPolicy, HttpTransport, Refusal, TransportOptions, parse_target
+from posthorn.deliver.transport.resolver import SystemResolver
+from posthorn.engine.cluster import Role, Stage
 from posthorn.engine.directory import Directory
 from posthorn.engine.fairqueue import WIDEST_WINDOW, FairQueue
+from posthorn.engine.following import Follower
 from posthorn.engine.hints import Hints
+from posthorn.engine.membership import Membership, new_node
 from posthorn.engine.ownership import Ownership
 from posthorn.lifecycle import Startable
 from posthorn.maintain.pruner import Pruner
-from posthorn.manage.access import ApiKeys
+from posthorn.manage.broker_rules import broker_gate
 from posthorn.manage.operational import Operational
+from posthorn.manage.sources import Sources
+from posthorn.receive.bridges.bridges import Bridges
 from posthorn.receive.events import Events
 from posthorn.receive.inbox import Inbox
 from posthorn.receive.intake import Intake
@@ -30,9 +35,9 @@ from posthorn.receive.sources import CompiledSources
 from posthorn.server.asgi import PrivateDoor, PublicDoor, authenticator
 from posthorn.server.founding import Founding
 from posthorn.server.limits import delivery_slots, raise_open_files
+from posthorn.server.opening import OpenStore
 from posthorn.server.usecases import build_api
 from posthorn.settings import Settings
-from posthorn.storage.sqlite.store import SqliteStore
 from posthorn.telemetry import Metrics, Telemetry
 
 MOST_IDLE_CONNECTIONS = 2048
@@ -44,15 +49,16 @@ class Parts:
     def __init__(
         self,
         *,
-        store: SqliteStore,
+        opened: OpenStore,
         founding: Founding,
         settings: Settings,
         inbox_url: str,
-        clock: Clock,
         telemetry: Telemetry,
     ) -> None:
         self._inbox_url = inbox_url
-        self.store = store
+        self._opened = opened
+        self.store = store = opened.store
+        clock = opened.clock
         self.founding = founding
         self.settings = settings
         self.clock = clock
@@ -60,7 +66,9 @@ class Parts:
         self.metrics = Metrics(telemetry, version=__version__)
         self.directory: Directory = founding.directory
         self.closing = asyncio.Event()
-        self.to_deliver, self.to_decide = Hints(), Hints()
+        self.roles = {Role(role) for role in settings.roles}
+        self.to_deliver = Hints(is_heard=Role.DELIVER in self.roles)
+        self.to_decide = Hints(is_heard=Role.DECIDE in self.roles)
         self.intake = Intake(store=store, to_deliver=self.to_deliver, to_decide=self.to_decide, telemetry=telemetry)
         self.policy = AddressPolicy(allow=settings.allow_targets, own_inbox=_own_inbox(inbox_url))
         # As many connections may wait for their next request as an endpoint may have in flight.
@@ -69,33 +77,92 @@ class Parts:
             max_idle_total=MOST_IDLE_CONNECTIONS,
             extra_ca_file=settings.extra_ca_file,
         )
-        self.transport = HttpTransport(policy=self.policy, options=options, clock=clock)
+        self.resolver = SystemResolver(clock=clock)  # shared by deliveries and bridges, closed with the transport
+        self.transport = HttpTransport(policy=self.policy, options=options, resolver=self.resolver, clock=clock)
         node = ids.new_id(ids.NODE, clock.now_ms())
-        self.ownership = Ownership(store=store, node=node, clock=clock, telemetry=telemetry)
-        api_keys: ApiKeys = founding.api_keys
-        authenticate = authenticator(api_keys)
-        self.messages = Messages(
+        self.follower = Follower(
+            registry=store, directory=self.directory, clock=clock, telemetry=telemetry, is_shared=opened.is_shared
+        )
+        self.deciding = self._ownership(node, Stage.DECIDE)
+        self.delivering = self._ownership(node, Stage.DELIVER)
+        self.membership = self._membership(node)
+        self.messages, self.events = self._intakes()
+        self.bridges = self._bridges(node) if Role.RECEIVE in self.roles else None
+
+    def _intakes(self) -> tuple[Messages, Events]:
+        authenticate = authenticator(self.founding.api_keys)
+        messages = Messages(
             intake=self.intake,
             directory=self.directory,
             routing=Routing(self.directory),
             authenticate=authenticate,
-            clock=clock,
+            clock=self.clock,
+            catch_up=self.follower.catch_up,
         )
-        self.events = Events(intake=self.intake, directory=self.directory, authenticate=authenticate, clock=clock)
+        events = Events(
+            intake=self.intake,
+            directory=self.directory,
+            authenticate=authenticate,
+            clock=self.clock,
+            catch_up=self.follower.catch_up,
+        )
+        return messages, events
+
+    def _membership(self, node: str) -> Membership:
+        now_ms = self.clock.now_ms()
+        roles = [role for role in Role if role in self.roles]
+        return Membership(
+            cluster=self.store,
+            node=new_node(node, version=__version__, now_ms=now_ms, roles=roles),
+            ownerships=(self.deciding, self.delivering),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            tempo=self._opened.tempo,
+        )
+
+    def _bridges(self, node: str) -> Bridges:
+        return Bridges(
+            intake=self.intake,
+            directory=self.directory,
+            key_ring=self.founding.key_ring,
+            permits=broker_gate(self.policy, self.resolver),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            name_of_node=node,
+        )
+
+    def _ownership(self, node: str, stage: Stage) -> Ownership:
+        return Ownership(
+            store=self.store,
+            node=node,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            stage=stage,
+            tempo=self._opened.tempo,
+        )
 
     def services(self) -> list[Startable]:
         """Make the background roles in the order of their start."""
-        return [
-            self.ownership,
-            self._dispatcher(),
-            self._decision_loop(),
-            Pruner(
-                store=self.store,
-                retention_days=self.settings.retention_days,
-                clock=self.clock,
-                telemetry=self.telemetry,
-            ),
-        ]
+        workers: list[Startable] = []
+        # Ownership asks who is busy, so the loops are made before the first lease is won.
+        if Role.DELIVER in self.roles:
+            dispatcher = self._dispatcher()
+            self.delivering.busy = dispatcher.busy_shards
+            workers.append(dispatcher)
+        if Role.DECIDE in self.roles:
+            decision_loop = self._decision_loop()
+            self.deciding.busy = decision_loop.busy_shards
+            workers.append(decision_loop)
+        if self.bridges is not None:
+            workers.append(self.bridges)
+        pruner = Pruner(
+            store=self.store,
+            retention_days=self.settings.retention_days,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            is_in_charge=lambda: self.membership.is_first,
+        )
+        return [self.follower, self.membership, *workers, pruner]
 
     def private_door(self) -> PrivateDoor:
         """Make what answers at the private door."""
@@ -104,7 +171,7 @@ class Parts:
             founding=self.founding,
             policy=self.policy,
             publish=self.messages.publish,
-            inbox_url=self._inbox_url,
+            sources=self._sources(),
             clock=self.clock,
             telemetry=self.telemetry,
             closing=self.closing,
@@ -114,8 +181,21 @@ class Parts:
             events=self.events,
             api=api,
             metrics=self.metrics,
-            ownership=self.ownership,
+            membership=self.membership,
+            ownerships=(self.deciding, self.delivering),
+            catch_up=self.follower.catch_up,
             store_figures=self.store.figures,
+        )
+
+    def _sources(self) -> Sources:
+        return Sources(
+            self.store,
+            self.directory,
+            self.clock,
+            self.founding.key_ring,
+            self._inbox_url,
+            self.policy,
+            bridge_state=self.bridges.state if self.bridges is not None else None,
         )
 
     def public_door(self) -> PublicDoor:
@@ -127,6 +207,7 @@ class Parts:
                 directory=self.directory,
                 clock=self.clock,
                 telemetry=self.telemetry,
+                catch_up=self.follower.catch_up,
             )
         )
 
@@ -140,10 +221,10 @@ class Parts:
         )
         return Dispatcher(
             store=self.store,
-            ownership=self.ownership,
+            ownership=self.delivering,
             attempter=Attempter(
                 transport=self.transport,
-                lanes=CompiledLanes(self.directory, self.founding.key_ring),
+                lanes=CompiledLanes(self.directory, self.founding.key_ring, self.follower.catch_up),
                 directory=self.directory,
                 key_ring=self.founding.key_ring,
                 clock=self.clock,
@@ -160,7 +241,7 @@ class Parts:
         key_ring = self.founding.key_ring
         return DecisionLoop(
             store=self.store,
-            ownership=self.ownership,
+            ownership=self.deciding,
             directory=self.directory,
             decider=Decider(
                 secrets=OpenedSecrets(self.directory, key_ring), key_ring=key_ring, now_ms=self.clock.now_ms

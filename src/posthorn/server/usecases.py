@@ -8,6 +8,7 @@ from posthorn.api.app import build_app
 from posthorn.api.services import ApiServices
 from posthorn.clock import Clock
 from posthorn.deliver.transport import AddressPolicy
+from posthorn.engine.ports import Store
 from posthorn.engine.records import Event
 from posthorn.manage.applications import Applications
 from posthorn.manage.automations import Automations
@@ -17,12 +18,12 @@ from posthorn.manage.examples import Examples
 from posthorn.manage.health import Health
 from posthorn.manage.history import History
 from posthorn.manage.idempotency import Idempotency
+from posthorn.manage.nodes import Nodes
 from posthorn.manage.replay import Replay
 from posthorn.manage.secrets import Secrets
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
 from posthorn.server.founding import Founding
-from posthorn.storage.sqlite.store import SqliteStore
 from posthorn.telemetry import Telemetry
 
 Publish = Callable[[str, str, str, bytes, str | None], Awaitable[Event]]
@@ -30,11 +31,11 @@ Publish = Callable[[str, str, str, bytes, str | None], Awaitable[Event]]
 
 def build_api(
     *,
-    store: SqliteStore,
+    store: Store,
     founding: Founding,
     policy: AddressPolicy,
     publish: Publish,
-    inbox_url: str,
+    sources: Sources,
     clock: Clock,
     telemetry: Telemetry,
     closing: asyncio.Event,
@@ -46,7 +47,7 @@ def build_api(
         applications=Applications(store, directory, clock),
         endpoints=Endpoints(store, directory, clock, key_ring, policy),
         event_types=EventTypes(store, directory, clock),
-        sources=Sources(store, directory, clock, key_ring, inbox_url),
+        sources=sources,
         automations=Automations(store, directory, clock, key_ring, policy),
         secrets=Secrets(store, directory, clock, key_ring),
         history=History(store),
@@ -55,6 +56,7 @@ def build_api(
         examples=Examples(directory, publish),
         idempotency=Idempotency(store, clock, key_ring),
         health=Health(store),
+        nodes=Nodes(store, clock),
         telemetry=telemetry,
     )
     return build_app(services, closing=closing)

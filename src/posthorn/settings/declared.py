@@ -8,21 +8,25 @@ from typing import Any
 
 from posthorn.errors import SettingsInvalid
 from posthorn.settings.parsing import (
+    ROLES,
     Network,
     parse_api_key,
     parse_base_url,
     parse_choice,
+    parse_database,
     parse_host,
     parse_master_key,
     parse_networks,
     parse_path,
     parse_port,
+    parse_roles,
     parse_seconds,
     parse_whole,
 )
 
 _LONGEST_RETENTION_DAYS = 36_500
 _LONGEST_DRAIN_SECONDS = 3_600.0
+_MOST_WORKERS = 64
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, never bound
 
 
@@ -63,6 +67,15 @@ class Setting:
         return f"POSTHORN_{self.name.upper()}"
 
     @property
+    def shown_default(self) -> str:
+        """Its default as one would write it, empty when there is none."""
+        if self.default is None or self.default == ():
+            return ""
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    @property
     def option(self) -> str:
         """Its flag on the command line."""
         return self.flag or f"--{self.name.replace('_', '-')}"
@@ -86,6 +99,36 @@ class Settings:
             meaning="Directory of the database and the generated keys. Made when absent.",
             parse=parse_path,
             placeholder="DIRECTORY",
+        ),
+    )
+    database: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_about(
+            meaning="PostgreSQL database that nodes share, such as postgresql://user:password@host:5432/posthorn; "
+            "several hosts are separated by commas, and the one that takes writes is used.",
+            special="When absent, the embedded store in the data directory is used. "
+            "Prefer the variable when there is a password in it: other users of the machine can read flags.",
+            parse=parse_database,
+            placeholder="URL",
+            secret=True,
+        ),
+    )
+    workers: int = field(
+        default=1,
+        metadata=_about(
+            meaning="How many processes serve on this machine. They share the ports and the store.",
+            parse=parse_whole(1, _MOST_WORKERS),
+            placeholder="NUMBER",
+        ),
+    )
+    roles: tuple[str, ...] = field(
+        default=ROLES,
+        metadata=_about(
+            meaning="What this node does: receive, decide, deliver, or some of them separated by commas. "
+            "Every role must be on some node.",
+            parse=parse_roles,
+            placeholder="ROLES",
         ),
     )
     host: str = field(
@@ -229,6 +272,7 @@ def _ranges_broken(settings: Settings) -> list[str]:
     bounds = (
         ("port", settings.port, 0, 65_535),
         ("inbox_port", settings.inbox_port, 0, 65_535),
+        ("workers", settings.workers, 1, _MOST_WORKERS),
         ("retention_days", settings.retention_days, 1, _LONGEST_RETENTION_DAYS),
         ("drain_seconds", settings.drain_seconds, 0, _LONGEST_DRAIN_SECONDS),
     )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 Network = IPv4Network | IPv6Network
 Choice = TypeVar("Choice", bound=StrEnum)
 
+ROLES = ("receive", "decide", "deliver")
 _SHORTEST_API_KEY = 16
 _LARGEST_PORT = 65_535
 
@@ -98,6 +99,30 @@ def parse_master_key(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty; give the key, or unset it to use the key file")
     return text
+
+
+def parse_database(text: str) -> str:
+    """Read a PostgreSQL address (RFC 3986 form of libpq). The text, which may hold a password, is in no message."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ValueError(
+            "expected postgresql://user:password@host:5432/name; several hosts are separated by commas; "
+            "leave it out to use the embedded store in the data directory"
+        )
+    return text
+
+
+def parse_roles(text: str) -> tuple[str, ...]:
+    """Read the roles of a node, separated by commas, in any order."""
+    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
+    unknown = sorted(set(wanted) - set(ROLES))
+    if unknown or not wanted:
+        raise ValueError(f"expected some of {', '.join(ROLES)}, separated by commas" + _not_known(unknown))
+    return tuple(role for role in ROLES if role in wanted)
+
+
+def _not_known(unknown: list[str]) -> str:
+    return f"; {', '.join(map(repr, unknown))} is none of them" if unknown else ""
 
 
 def parse_base_url(text: str) -> str:

@@ -31,6 +31,4 @@ def _entry(setting: Setting) -> str:
 
 
 def _shown_default(setting: Setting) -> str:
-    if setting.default is None or setting.default == ():
-        return "none"
-    return f"`{setting.default:g}`" if isinstance(setting.default, float) else f"`{setting.default}`"
+    return f"`{setting.shown_default}`" if setting.shown_default else "none"
