@@ -10,8 +10,11 @@ RUN_FLAGS = $(if $(filter-out 0 no false,$(DEMO)),--demo) \
 	$(if $(INBOX_PORT),--inbox-port '$(INBOX_PORT)') \
 	$(if $(DATA),--data '$(DATA)')
 
+BENCH_STORE = $(if $(DATABASE),--database '$(DATABASE)') $(if $(NODES),--nodes '$(NODES)') \
+	$(if $(WORKERS),--workers '$(WORKERS)')
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format docs bench soak migration lock clean
+.PHONY: help setup run test lint format docs bench soak cluster migration lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,12 +43,17 @@ format: setup ## Format the code
 docs: setup ## Write the pages that are rendered from code
 	$(BIN)/python scripts/write_docs.py
 
-bench: setup ## Measure throughput and latency (BENCH_FLAGS=)
-	$(BIN)/python -m bench $(BENCH_FLAGS)
+bench: setup ## Measure throughput and latency (DATABASE=embedded|URL NODES= WORKERS= BENCH_FLAGS=)
+	$(BIN)/python -m bench $(BENCH_STORE) $(BENCH_FLAGS)
 
-soak: setup ## Run the long proofs: 200 crash rounds, then every measurement (BENCH_FLAGS=)
+soak: setup ## Run the long proofs: crash and chaos rounds, then every measurement (DATABASE= BENCH_FLAGS=)
+	@sh scripts/test_tools.sh
 	CRASH_ROUNDS=200 $(BIN)/python -m pytest -m crash -s $(PYTEST_FLAGS)
-	$(BIN)/python -m bench --long $(BENCH_FLAGS)
+	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -m chaos -s $(PYTEST_FLAGS)
+	$(BIN)/python -m bench --long $(BENCH_STORE) $(BENCH_FLAGS)
+
+cluster: setup ## Start three PostgreSQL servers and three nodes on this machine, as an example
+	@exec $(BIN)/python examples/cluster/run.py
 
 migration: setup ## Write an empty migration to fill in (NAME=what_changes)
 	$(BIN)/python scripts/new_migration.py '$(NAME)'

@@ -17,7 +17,7 @@ _DAY_MS = 24 * 3600 * 1000
 
 async def _create(data: Path) -> None:
     store = await SqliteStore.open(data, SystemClock())
-    store.close()
+    await store.close()
 
 
 def fill(data: Path, *, journal_rows: int, pending: int, pending_endpoint: str) -> None:

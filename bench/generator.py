@@ -113,8 +113,10 @@ class Load:
 
     async def run(self):
         loop = asyncio.get_running_loop()
-        for _ in range(self.plan["connections"]):
-            await loop.create_connection(lambda: Connection(self), self.plan["host"], self.plan["port"])
+        ports = self.plan["ports"]
+        for number in range(self.plan["connections"]):
+            port = ports[number % len(ports)]  # every server gets as many connections as the others
+            await loop.create_connection(lambda: Connection(self), self.plan["host"], port)
         began = time.monotonic_ns()
         cpu = time.process_time()
         end = began + int(self.plan["seconds"] * 1e9)

@@ -1,10 +1,14 @@
-"""What is measured. Each scenario starts its own server on its own folder and returns figures."""
+"""What is measured. Each scenario starts servers of its own on a store of its own and returns figures."""
 
+import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bench.fill import fill
-from bench.stack import KEY, Receiver, Server, arrivals, free_port, generate
+from bench import fill, fill_postgres
+from bench.analytics import Analyst
+from bench.servers import KEY, Cluster
+from bench.stack import Receiver, arrivals, free_port, generate
+from bench.stores import Database, PostgresStores, SqliteStores
 
 _ENVELOPE = ('{"eventType":"bench.sent","payload":', "}")
 _WARM_SECONDS = 3
@@ -12,7 +16,7 @@ _WARM_SECONDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One measurement. `rate` 0 finds the maximum; `share` runs at that part of a maximum found before."""
+    """One measurement. `rate` 0 finds the maximum; `share_of` runs at that part of a maximum found before."""
 
     name: str
     seconds: float = 60
@@ -23,54 +27,88 @@ class Scenario:
     dead: int = 0  #: endpoints, after the hanging ones, that refuse connections
     rate: int = 0
     share_of: tuple[str, float] | None = None
+    against: str | None = None  #: the scenario whose maximum this one's is compared with
     connections: int = 64
     journal_rows: int = 0
     pending: int = 0
+    analytics: bool = False  #: whether a transaction that never ends reads the journal meanwhile
     kind: str = "message"  #: message, inbox, event (with automations) or ceiling
     automations: int = 0
     matching: int = 0
-    tags: tuple[str, ...] = field(default=())
+    nodes: int | None = None  #: how many servers share the store, None: as many as the run has
+    tags: tuple[str, ...] = field(default=())  #: long: fills a store first; postgres: only on PostgreSQL
+
+    @property
+    def needs(self) -> set[str]:
+        """The scenarios that must have run before."""
+        return {name for name in (self.share_of and self.share_of[0], self.against) if name}
 
 
-def run(scenario: Scenario, maxima: dict[str, float]) -> dict:
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the measurements of a run have in common."""
+
+    stores: SqliteStores | PostgresStores
+    nodes: int = 1
+    workers: int = 1
+
+
+def run(scenario: Scenario, setting: Setting, maxima: dict[str, float]) -> dict:
     """Measure one scenario."""
     rate = scenario.rate
     if scenario.share_of is not None:
         rate = max(1, int(maxima[scenario.share_of[0]] * scenario.share_of[1]))
-    receiver = Receiver()
-    if scenario.kind == "ceiling":
-        return _ceiling(scenario, receiver, rate)
-    server = Server()
-    if scenario.journal_rows or scenario.pending:
-        # The pending deliveries belong to an endpoint that the measured load does not use.
-        server.post("/api/v1/app", {"name": "pending", "uid": "pending"})
-        other = server.post("/api/v1/app/pending/endpoint", {"url": receiver.url + "/other"})
-        server.stop(keep=True)
-        fill(server.data, journal_rows=scenario.journal_rows, pending=scenario.pending, pending_endpoint=other["id"])
-        server = Server(server.data)
-    try:
-        return _measure(scenario, receiver, server, rate)
-    finally:
-        server.stop()
+    with Receiver() as receiver:
+        if scenario.kind == "ceiling":
+            return _ceiling(scenario, receiver, rate)
+        nodes = scenario.nodes or setting.nodes
+        with setting.stores.fresh() as database:
+            url = database and database.url
+            with Cluster(database=url, nodes=nodes, workers=setting.workers) as cluster:
+                _fill(scenario, receiver, cluster, database)
+                if database is not None:
+                    database.checkpoint()
+                with Analyst(url) if scenario.analytics else contextlib.nullcontext() as analyst:
+                    result = _measure(scenario, receiver, cluster, database, rate)
+                    result |= analyst.figures() if analyst is not None else {}
+    if scenario.against is not None:
+        result |= {"against": scenario.against, "ratio": result["per_second"] / maxima[scenario.against]}
+    return {**result, "store": setting.stores.label, "nodes": nodes, "workers": setting.workers}
 
 
-def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) -> dict:
-    plan = _plan(scenario, receiver, server, rate)
-    idle_rss = server.rss_bytes()
+def _fill(scenario: Scenario, receiver: Receiver, cluster: Cluster, database: Database | None) -> None:
+    if not (scenario.journal_rows or scenario.pending):
+        return
+    # The pending deliveries belong to an endpoint that the measured load does not use.
+    cluster.post("/api/v1/app", {"name": "pending", "uid": "pending"})
+    other = cluster.post("/api/v1/app/pending/endpoint", {"url": receiver.url + "/other"})["id"]
+    cluster.stop()
+    amounts = {"journal_rows": scenario.journal_rows, "pending": scenario.pending, "pending_endpoint": other}
+    if database is None:
+        fill.fill(cluster.folders[0], **amounts)
+    else:
+        fill_postgres.fill(database.url, **amounts)
+    cluster.start()
+
+
+def _measure(scenario: Scenario, receiver: Receiver, cluster: Cluster, database: Database | None, rate: int) -> dict:
+    plan = _plan(scenario, receiver, cluster, rate)
+    cluster.catch_up()
+    idle_rss = cluster.rss_bytes()
     copies = _copies(scenario)
     generate({**plan, "seconds": _WARM_SECONDS, "rate": min(rate or 500, 500), "paths": plan["warm"]})
     time.sleep(0.5)
     # What the warm-up delivered is not counted: a new receiver would need new endpoints, so it is subtracted.
     warm = receiver.seen
-    cpu, counts, began = server.cpu_seconds(), server.store_counts(), time.monotonic()
+    meter = Meter(cluster, database)
+    began = time.monotonic()
     sent = generate(plan)
     answering = 1 - (scenario.hanging + scenario.dead) / len(plan["paths"])
     expected = int(sent["accepted"] * copies * answering)
     receiver.wait_until_quiet(warm + expected, 120)
     took = time.monotonic() - began
-    cpu = server.cpu_seconds() - cpu
-    after = server.store_counts()
-    rss = server.rss_bytes()
+    events = max(1, sent["accepted"])
+    spent = meter.read(events)
     numbers, times, latencies = receiver.stop()
     fresh = next((i for i, at in enumerate(times) if at >= sent["began_us"]), len(times))
     seen = arrivals(
@@ -82,62 +120,88 @@ def _measure(scenario: Scenario, receiver: Receiver, server: Server, rate: int) 
         sent=sent["sent"],
         hanging=(scenario.hanging + scenario.dead, len(plan["paths"])),
     )
-    events = max(1, sent["accepted"])
     if scenario.kind == "inbox" or (scenario.kind == "event" and not scenario.matching):
         seen = {"per_second": sent["accepted"] / sent["seconds"], "lost": 0, "duplicated": 0, "arrived": 0,
                 "end_to_end_us": sent["publish_us"]}  # fmt: skip
     return {
         "scenario": scenario.name, "asked_rate": rate, "sent": sent["sent"], "accepted": sent["accepted"],
         "refused": sent["refused"], "publish_us": sent["publish_us"], **seen, "took_seconds": took,
-        "cpu_us_per_event": cpu / events * 1e6, "idle_rss_mb": idle_rss / 1e6, "rss_mb": rss / 1e6,
-        "commits_per_event": (after["commits"] - counts["commits"]) / events,
-        "statements_per_event": (after["statements"] - counts["statements"]) / events,
-        "generator_cpu_seconds": sent["cpu_seconds"], "start_seconds": server.start_seconds,
+        "idle_rss_mb": idle_rss / 1e6, **spent,
+        "generator_cpu_seconds": sent["cpu_seconds"], "start_seconds": cluster.start_seconds,
         "sample_refusal": sent["sample_refusal"],
     }  # fmt: skip
+
+
+class Meter:
+    """What the servers and the database spent since it was made."""
+
+    def __init__(self, cluster: Cluster, database: Database | None) -> None:
+        self._cluster = cluster
+        self._database = database
+        # The database is asked for its counters outside of the time in which processor time is counted.
+        self._counters = database.counters() if database is not None else {}
+        self._store = cluster.store_counts()
+        self._database_cpu = database.cpu_seconds() if database is not None else None
+        self._cpu = cluster.cpu_seconds()
+
+    def read(self, events: int) -> dict[str, float]:
+        """Return figures per event. What cannot be known is left out."""
+        figures = {"cpu_us_per_event": (self._cluster.cpu_seconds() - self._cpu) / events * 1e6}
+        if self._database_cpu is not None:
+            figures["postgres_cpu_us_per_event"] = (self._database.cpu_seconds() - self._database_cpu) / events * 1e6
+        figures["rss_mb"] = self._cluster.rss_bytes() / 1e6
+        after = self._cluster.store_counts()
+        if self._store and after:
+            for name in ("commits", "statements"):
+                figures[f"{name}_per_event"] = (after[name] - self._store[name]) / events
+        if self._database is not None:
+            for name, value in self._database.counters().items():
+                figures[f"{name}_per_event"] = (value - self._counters[name]) / events
+            figures |= self._database.queue()
+        return figures
 
 
 def _copies(scenario: Scenario) -> int:
     return scenario.matching if scenario.kind == "event" else scenario.fan_out
 
 
-def _plan(scenario: Scenario, receiver: Receiver, server: Server, rate: int) -> dict:
+def _plan(scenario: Scenario, receiver: Receiver, cluster: Cluster, rate: int) -> dict:
     plan = {
         "size": scenario.size, "key": KEY, "rate": rate, "seconds": scenario.seconds, "host": "127.0.0.1",
-        "connections": scenario.connections, "port": server.port, "before": "", "after": "",
+        "connections": scenario.connections, "ports": cluster.ports, "before": "", "after": "",
     }  # fmt: skip
     if scenario.kind == "inbox":
-        url = server.post("/api/v1/source", {"name": "bench", "verification": {"type": "none"}})["url"]
+        url = cluster.post("/api/v1/source", {"name": "bench", "verification": {"type": "none"}})["url"]
         path = "/in/" + url.rsplit("/in/", 1)[1]
-        return {**plan, "port": server.inbox_port, "paths": [path], "warm": [path], "envelope": 0}
+        return {**plan, "ports": cluster.inbox_ports, "paths": [path], "warm": [path], "envelope": 0}
     if scenario.kind == "event":
-        return _plan_events(scenario, receiver, server, plan)
+        return _plan_events(scenario, receiver, cluster, plan)
     before, after = _ENVELOPE
-    paths = _applications(scenario, receiver, server)
+    paths = _applications(scenario, receiver, cluster)
     return {**plan, "paths": paths, "warm": paths, "before": before, "after": after, "envelope": len(before + after)}
 
 
-def _applications(scenario: Scenario, receiver: Receiver, server: Server) -> list[str]:
+def _applications(scenario: Scenario, receiver: Receiver, cluster: Cluster) -> list[str]:
     """Set up applications with `fan_out` endpoints each, until there are as many endpoints as asked for."""
     paths = []
     applications = max(1, scenario.endpoints // scenario.fan_out)
     for number in range(applications):
         uid = f"bench-{number}"
-        server.post("/api/v1/app", {"name": uid, "uid": uid})
+        cluster.post("/api/v1/app", {"name": uid, "uid": uid})
         hangs = number < scenario.hanging
         for copy in range(scenario.fan_out):
             url = f"{receiver.url}/{'hang' if hangs else 'ok'}/{number}/{copy}"
             if scenario.hanging <= number < scenario.hanging + scenario.dead:
                 url = f"http://127.0.0.1:{free_port()}/"
-            server.post(f"/api/v1/app/{uid}/endpoint", {"url": url})
+            cluster.post(f"/api/v1/app/{uid}/endpoint", {"url": url})
         paths.append(f"/api/v1/app/{uid}/msg?with_content=false")
     return paths
 
 
-def _plan_events(scenario: Scenario, receiver: Receiver, server: Server, plan: dict) -> dict:
+def _plan_events(scenario: Scenario, receiver: Receiver, cluster: Cluster, plan: dict) -> dict:
     for number in range(scenario.automations):
         matches = number < scenario.matching
-        server.post(
+        cluster.post(
             "/api/v1/automation",
             {
                 "name": f"bench {number}",
@@ -156,7 +220,7 @@ def _ceiling(scenario: Scenario, receiver: Receiver, rate: int) -> dict:
     """Send the generator's load straight into the receiver: what the machine gives without Posthorn in between."""
     plan = {
         "size": scenario.size, "key": KEY, "rate": rate, "seconds": scenario.seconds, "host": "127.0.0.1",
-        "connections": scenario.connections, "port": receiver.port, "before": "", "after": "", "paths": ["/ceiling"],
+        "connections": scenario.connections, "ports": [receiver.port], "before": "", "after": "", "paths": ["/ceiling"],
         "envelope": 0,
     }  # fmt: skip
     sent = generate(plan)
@@ -166,24 +230,55 @@ def _ceiling(scenario: Scenario, receiver: Receiver, rate: int) -> dict:
             "refused": sent["refused"], "publish_us": sent["publish_us"], **seen}  # fmt: skip
 
 
-def standard(seconds: float) -> list[Scenario]:
-    """The measurements of docs/benchmarks.md, each `seconds` long."""
+def standard(seconds: float, setting: Setting) -> list[Scenario]:
+    """The measurements of docs/benchmarks.md that fit the setting, each `seconds` long."""
+    return [
+        scenario
+        for scenario in _every(seconds)
+        if ("postgres" not in scenario.tags or setting.stores.is_postgres)
+        # Where the run has that many nodes anyway, it would measure the same again.
+        and (scenario.nodes is None or scenario.nodes > setting.nodes)
+    ]
+
+
+def wanted(scenarios: list[Scenario], only: list[str], *, long: bool) -> list[Scenario]:
+    """Choose by parts of names, or all that are not long; what the chosen ones need comes with them."""
+    chosen = [s for s in scenarios if (any(part in s.name for part in only) if only else long or "long" not in s.tags)]
+    names = {s.name for s in chosen}
+    while more := {name for s in scenarios if s.name in names for name in s.needs} - names:
+        names |= more
+    return [s for s in scenarios if s.name in names]
+
+
+def _every(seconds: float) -> list[Scenario]:
     s = seconds
     part = min(s, 20)
+    analytics = Scenario(
+        name=f"a {10 * s / 60:.3g}-minute analytics query beside it",
+        seconds=10 * s,
+        journal_rows=10_000_000,
+        analytics=True,
+        against="deliveries",
+        tags=("long", "postgres"),
+    )
+    many = Scenario(name="1,000 endpoints", seconds=part, endpoints=1000)
     return [
         Scenario(name="ceiling", kind="ceiling", seconds=part),
         Scenario(name="deliveries", seconds=s),
         Scenario(name="deliveries, half rate", seconds=s, share_of=("deliveries", 0.5)),
+        Scenario(name="two nodes", seconds=s, nodes=2, against="deliveries", tags=("postgres",)),
         Scenario(name="isolation: none hanging", seconds=s, endpoints=100, share_of=("deliveries", 0.4)),
         Scenario(name="isolation: 20 % hanging", seconds=s, endpoints=100, hanging=20, share_of=("deliveries", 0.4)),
         Scenario(name="inbox capture", seconds=s, kind="inbox"),
-        Scenario(name="1 M pending", seconds=s, pending=1_000_000, tags=("long",)),
-        Scenario(name="10 M journal rows", seconds=s, journal_rows=10_000_000, tags=("long",)),
+        Scenario(name="1 M pending", seconds=s, pending=1_000_000, against="deliveries", tags=("long",)),
+        Scenario(name="10 M journal rows", seconds=s, journal_rows=10_000_000, against="deliveries", tags=("long",)),
+        analytics,
         Scenario(name="one dead endpoint of 100", seconds=part, endpoints=100, dead=1, share_of=("deliveries", 0.4)),
         Scenario(name="deliveries, again", seconds=part),
         Scenario(name="7 KB payload", seconds=part, size=7 * 1024),
         Scenario(name="fan-out 10", seconds=part, fan_out=10, endpoints=10),
-        Scenario(name="1,000 endpoints", seconds=part, endpoints=1000),
+        many,
+        replace(many, name="two nodes, 1,000 endpoints", nodes=2, against=many.name, tags=("long", "postgres")),
         Scenario(name="10,000 endpoints", seconds=part, endpoints=10_000, tags=("long",)),
         Scenario(name="events, 100 automations, 3 match", seconds=part, kind="event", automations=100, matching=3),
         Scenario(name="events, 1,000 automations, none match", seconds=part, kind="event", automations=1000),

@@ -1,25 +1,19 @@
-"""Starting and stopping what is measured: the real server process, the receiver, the generator."""
+"""What stands around the measured servers: the receiver, the generator, and the count of what arrived."""
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from array import array
 from pathlib import Path
 
-import psutil
-
 from bench.generator import percentiles
 from bench.wire import RECORD
-
-KEY = "bench-key-0123456789abcdef"
 
 
 def free_port() -> int:
@@ -66,6 +60,14 @@ class Receiver:
                 return
             time.sleep(0.1)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._process.poll() is None:  # something failed before it was stopped
+            self._process.kill()
+            self._process.wait()
+
     def stop(self) -> tuple[array, array, array]:
         """Return numbers, receive times (µs), latencies (µs)."""
         self._process.send_signal(signal.SIGTERM)
@@ -81,73 +83,6 @@ class Receiver:
             latencies.append(late)
         os.unlink(self._result)
         return numbers, times, latencies
-
-
-class Server:
-    """A real `posthorn serve` on a data folder of its own."""
-
-    def __init__(self, data: Path | None = None) -> None:
-        self.data = data or Path(tempfile.mkdtemp(prefix="posthorn-bench-", dir=os.environ.get("BENCH_DIR")))
-        self.port, self.inbox_port = free_port(), free_port()
-        self._log = open(self.data / "bench.log", "ab")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("POSTHORN_")}
-        environment["POSTHORN_API_KEY"] = KEY
-        began = time.monotonic()
-        self._process = subprocess.Popen(
-            [
-                sys.executable, "-m", "posthorn.cli", "serve", "--data", str(self.data), "--port", str(self.port),
-                "--inbox-port", str(self.inbox_port), "--allow-target", "127.0.0.0/8", "--log-level", "warning",
-            ],
-            env=environment, stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-        self._wait_ready()
-        self.start_seconds = time.monotonic() - began
-        self._stats = psutil.Process(self._process.pid)
-
-    def _wait_ready(self) -> None:
-        for _ in range(600):
-            with contextlib.suppress(OSError):
-                if self.get("/health")[0] == 200:
-                    return
-            if self._process.poll() is not None:
-                raise SystemExit(f"the server ended: {(self.data / 'bench.log').read_text()[-2000:]}")
-            time.sleep(0.05)
-        raise SystemExit("the server did not become ready")
-
-    def get(self, path: str) -> tuple[int, bytes]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-            return answer.status, answer.read()
-
-    def post(self, path: str, body: dict) -> dict:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            json.dumps(body).encode(),
-            {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def cpu_seconds(self) -> float:
-        times = self._stats.cpu_times()
-        return times.user + times.system
-
-    def rss_bytes(self) -> int:
-        return self._stats.memory_info().rss
-
-    def store_counts(self) -> dict[str, float]:
-        counts = {}
-        for line in self.get("/metrics")[1].decode().splitlines():
-            if line.startswith("posthorn_store_"):
-                name, value = line.split()
-                counts[name.removeprefix("posthorn_store_").removesuffix("_total")] = float(value)
-        return counts
-
-    def stop(self, *, keep: bool = False) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
-        self._log.close()
-        if not keep:
-            shutil.rmtree(self.data, ignore_errors=True)
 
 
 def generate(plan: dict) -> dict:
@@ -175,11 +110,14 @@ def arrivals(
     lost = sum(max(0, copies - count) for number, count in enumerate(seen) if number % addresses >= silent)
     duplicated = sum(max(0, count - copies) for count in seen)
     span = (max(times) - began_us) / 1e6 if times else 0
+    fifth = int(span * 1e6 / 5)
     return {
         "arrived": len(numbers),
         "lost": lost,
         "duplicated": duplicated,
         "span_seconds": span,
         "per_second": len(numbers) / span if span else 0,
+        "first_fifth_per_second": sum(at < began_us + fifth for at in times) * 5 / span if span else 0,
+        "last_fifth_per_second": sum(at >= began_us + 4 * fifth for at in times) * 5 / span if span else 0,
         "end_to_end_us": percentiles(latencies),
     }
