@@ -8,6 +8,7 @@ import pytest
 from delivering_world import World
 
 from posthorn.deliver.transport.exchange import OutboundRequest
+from posthorn.engine.ownership import Ownership
 from posthorn.engine.records import Append, DeliveryState
 from posthorn.engine.resources import Kind
 from posthorn.engine.shards import shard_of
@@ -212,6 +213,10 @@ async def test_an_outcome_under_a_lost_epoch_is_not_written_and_the_delivery_is_
     [delivery] = await world.owe("ep_1")
     await world.transport.wait_for_requests(1)
     world.clock.advance(20)
+    other = Ownership(store=world.store, node="node_b", clock=world.clock, telemetry=world.telemetry)
+    await other.renew(["node_b"])
+    await other.release_all()
+    await world.own()
     await world.own()
     world.transport.release()
     await world.told.until(lambda: bool(world.told.of("delivery.settled")))

@@ -63,7 +63,7 @@ async def test_a_receiver_that_accepts_and_never_answers_times_out_and_is_let_go
         let_go.set()
 
     receiver = await receive(handler)
-    failure = await client.send(to(receiver.url(), deadline_seconds=0.1))
+    failure = await client.send(to(receiver.url(), deadline_seconds=1.0))
     assert failure.code is FailureCode.TIMEOUT
     assert "waiting for the response" in failure.detail
     await let_go.wait()
@@ -88,7 +88,7 @@ async def test_the_deadline_holds_on_a_kept_connection_too(receive: Receivers, c
 
     receiver = await receive(handler)
     await client.send(to(receiver.url()))
-    failure = await client.send(to(receiver.url(), deadline_seconds=0.1))
+    failure = await client.send(to(receiver.url(), deadline_seconds=1.0))
     assert failure.code is FailureCode.TIMEOUT
     assert failure.timings.reused
     assert receiver.connections == 1

@@ -127,14 +127,28 @@ async def test_leases_renewed_at_the_last_moment_count_as_a_new_generation(clock
     assert (ownership.epochs, ownership.generation) == (epochs, 2)
 
 
-async def test_leases_that_ran_out_come_back_under_higher_epochs(clock: ManualClock) -> None:
+async def test_leases_that_ran_out_come_back_under_their_epochs_when_nobody_took_them_over(clock: ManualClock) -> None:
+    """The store was away for longer than a lease: what was in flight then still counts."""
     ownership = owned_by(clock, MemoryStore(clock))
     await ownership.renew(MINE)
     epochs = ownership.epochs
     clock.advance(60)
+    assert ownership.epochs == {}
     await ownership.renew(MINE)
-    assert ownership.epochs == {shard: epoch + 1 for shard, epoch in epochs.items()}
-    assert ownership.generation == 3
+    assert (ownership.epochs, ownership.generation) == (epochs, 2)
+
+
+async def test_leases_that_others_took_over_come_back_under_higher_epochs(clock: ManualClock) -> None:
+    store = MemoryStore(clock)
+    ownership, other = owned_by(clock, store), owned_by(clock, store, "node_b")
+    await ownership.renew(MINE)
+    epochs = ownership.epochs
+    clock.advance(60)
+    await other.renew(["node_b"])
+    await other.release_all()
+    await ownership.renew(MINE)
+    await ownership.renew(MINE)
+    assert ownership.epochs == {shard: epoch + 2 for shard, epoch in epochs.items()}
 
 
 async def test_what_was_won_and_lost_is_told(clock: ManualClock) -> None:

@@ -76,13 +76,12 @@ class Ownership:
         """
         share = 0 if self._has_left else fair_share(self._node, peers)
         now_ms = self._clock.now_ms()
-        held = len(self._held) if now_ms < self._until_ms else 0
         leases = await self._store.lease(
             self._node,
             self.stage,
             now_ms=now_ms,
             until_ms=now_ms + self.tempo.lease_ms,
-            most=max(share - held, 0),
+            most=max(share - len(self._held), 0),
         )
         self._accept({lease.shard: lease.epoch for lease in leases})
         self._until_ms = min((lease.until_ms for lease in leases), default=0)

@@ -64,7 +64,8 @@ class WorkStore(Protocol):
     async def lease(self, node: str, stage: Stage, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
         """Take over up to `most` shards of a stage that nobody holds at `now_ms`, each with its epoch raised by one.
 
-        Shards that this node already holds are extended to `until_ms` and returned too, epoch unchanged.
+        Shards that this node already holds are extended to `until_ms` and returned too, epoch unchanged; also those
+        whose lease ran out without another node taking them over, because then nobody else worked on them.
         """
         ...
 

@@ -16,12 +16,16 @@ class MemoryCluster(TableReader):
     async def lease(self, node: str, stage: Stage, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
         """Renew what this node holds of the stage, take over up to `most` more.
 
-        Held means `until_ms` after now: a node's own lease that ran out is nobody's, and its epoch is raised
-        like any other's. `most` does not count renewals. The leases come in order of shard.
+        A node's own lease that ran out is renewed too while nobody took it over: nobody else worked on the shard, so
+        what it has in flight still counts. `most` does not count renewals. The leases come in order of shard.
         """
         shards = {shard: owned for (of, shard), owned in self._tables.shards.items() if of is stage}
-        held = {shard for shard, owned in shards.items() if owned.node == node and owned.until_ms > now_ms}
-        free = [shard for shard, owned in shards.items() if owned.node is None or owned.until_ms <= now_ms]
+        held = {shard for shard, owned in shards.items() if owned.node == node}
+        free = [
+            shard
+            for shard, owned in shards.items()
+            if shard not in held and (owned.node is None or owned.until_ms <= now_ms)
+        ]
         taken = set(free[:most])
         leases = [
             Lease(shard=shard, epoch=shards[shard].epoch + (shard in taken), until_ms=until_ms)

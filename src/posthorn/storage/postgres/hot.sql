@@ -315,10 +315,10 @@ SELECT type, count, first_ms, last_ms FROM event_count WHERE profile = $1 ORDER 
 
 -- lease: Extend what a node holds of a stage, and take over some of what nobody holds.
 WITH mine AS MATERIALIZED (
-    SELECT id FROM shard WHERE stage = $1 AND owner = $2 AND until_ms > $3 ORDER BY id FOR NO KEY UPDATE
+    SELECT id FROM shard WHERE stage = $1 AND owner = $2 ORDER BY id FOR NO KEY UPDATE
 ),
 free AS MATERIALIZED (
-    SELECT id FROM shard WHERE stage = $1 AND (owner IS NULL OR until_ms <= $3) ORDER BY id LIMIT $5
+    SELECT id FROM shard WHERE stage = $1 AND (owner IS NULL OR until_ms <= $3 AND owner <> $2) ORDER BY id LIMIT $5
     FOR NO KEY UPDATE SKIP LOCKED
 ),
 extended AS (

@@ -11,9 +11,7 @@ from posthorn.storage.sqlite.writer import Transaction
 def lease(transaction: Transaction, node: str, stage: Stage, *, now_ms: int, until_ms: int, most: int) -> list[Lease]:
     """Extend what the node holds of a stage and take over up to `most` shards that nobody holds."""
     place = stage.value
-    transaction.execute(
-        "UPDATE shard SET until_ms = ? WHERE stage = ? AND owner = ? AND until_ms > ?", (until_ms, place, node, now_ms)
-    )
+    transaction.execute("UPDATE shard SET until_ms = ? WHERE stage = ? AND owner = ?", (until_ms, place, node))
     if most > 0:
         transaction.execute(
             "UPDATE shard SET owner = ?, epoch = epoch + 1, until_ms = ? WHERE stage = ? AND id IN"
@@ -21,8 +19,7 @@ def lease(transaction: Transaction, node: str, stage: Stage, *, now_ms: int, unt
             (node, until_ms, place, place, now_ms, most),
         )
     rows = transaction.execute(
-        "SELECT id, epoch, until_ms FROM shard WHERE stage = ? AND owner = ? AND until_ms > ? ORDER BY id",
-        (place, node, now_ms),
+        "SELECT id, epoch, until_ms FROM shard WHERE stage = ? AND owner = ? ORDER BY id", (place, node)
     )
     return [Lease(shard=shard, epoch=epoch, until_ms=until) for shard, epoch, until in rows]
 

@@ -93,12 +93,19 @@ async def test_an_expired_lease_is_taken_over_with_the_next_epoch(leaser: Leaser
     assert await leaser.lease(NODE) == {}
 
 
-async def test_a_nodes_own_expired_lease_is_nobodys_and_gets_a_new_epoch(leaser: Leaser) -> None:
+async def test_a_nodes_own_expired_lease_is_renewed_with_its_epoch_while_nobody_took_it_over(leaser: Leaser) -> None:
+    first = await leaser.lease(NODE, most=4)
+    leaser.clock.advance(_LONG_MS / 1000)
+    assert await leaser.lease(NODE, most=0) == first
+
+
+async def test_a_nodes_own_expired_lease_that_was_taken_over_is_lost(leaser: Leaser) -> None:
     await leaser.lease(NODE, most=4)
     leaser.clock.advance(_LONG_MS / 1000)
-    assert await leaser.lease(NODE, most=0) == {}
-    assert set((await leaser.lease(NODE, most=4)).values()) <= {1, 2}
-    assert max((await leaser.lease(NODE)).values()) == 2
+    assert (await leaser.lease(OTHER_NODE))[0] == 2
+    assert await leaser.lease(NODE) == {}
+    await leaser.release(OTHER_NODE)
+    assert (await leaser.lease(NODE))[0] == 3
 
 
 async def test_released_shards_are_free_at_once_and_the_epoch_rises(leaser: Leaser) -> None:
