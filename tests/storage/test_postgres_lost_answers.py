@@ -1,6 +1,9 @@
 """A write whose answer is lost is done once and reported as it is, whichever part of it got lost."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import pytest
 from answer_thief import AnswerThief, Theft
@@ -9,7 +12,9 @@ from msgspec.structs import replace
 from posthorn.engine.cluster import Stage
 from posthorn.engine.journal import AttemptQuery, DecisionQuery, EventQuery, RequestQuery
 from posthorn.engine.records import AlreadyClaimed, Appended
+from posthorn.engine.resources import Kind
 from posthorn.errors import StoreUnavailable
+from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.database import Patience
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.testing.clock import ManualClock
@@ -180,6 +185,52 @@ async def test_when_no_answer_ever_comes_the_outcome_is_said_to_be_unknown(
     with pytest.raises(StoreUnavailable, match="does not tell whether the last commit succeeded"):
         await store.append([a_unit()])
     await store.close()
+
+
+@dataclass(kw_only=True)
+class StandStill:
+    """A job whose first answer is lost, after which the whole process stands still."""
+
+    seconds: float
+    tries: list[bool] = field(default_factory=list)  #: of each try, whether an earlier one may have been committed
+
+    async def __call__(self, connection: Connection, again: bool) -> None:
+        self.tries.append(again)
+        await connection.fetch("SELECT 1")
+        if len(self.tries) == 1:
+            # The loop comes to it when this try is over, which is in the pause before the next one.
+            asyncio.get_running_loop().call_soon(time.sleep, self.seconds)
+            raise ConnectionResetError
+
+
+@pytest.fixture
+async def hasty(postgres18_dsn: str, clock: ManualClock) -> AsyncIterator[PostgresStore]:
+    store = await PostgresStore.open(postgres18_dsn, clock, patience=Patience(persist_seconds=1.0))
+    yield store
+    await store.close()
+
+
+async def test_a_write_that_may_be_committed_is_not_repeated_after_the_process_stood_still(
+    hasty: PostgresStore,
+) -> None:
+    job = StandStill(seconds=1.2)
+    # What tells a repeat from a new write may have been pruned meanwhile.
+    with pytest.raises(StoreUnavailable, match="does not tell whether the last commit succeeded"):
+        await hasty._database.write(job, at_once=True)
+    assert job.tries == [False]
+    assert await hasty.all(Kind.APPLICATION) == []
+
+
+async def test_a_write_that_may_be_committed_is_repeated_after_a_short_while(hasty: PostgresStore) -> None:
+    job = StandStill(seconds=0.0)
+    await hasty._database.write(job, at_once=True)
+    assert job.tries == [False, True]
+
+
+async def test_a_write_that_cannot_be_committed_is_repeated_however_late_it_is(hasty: PostgresStore) -> None:
+    job = StandStill(seconds=1.2)
+    await hasty._database.write(job)  # the answer is lost before the commit is asked for
+    assert job.tries == [False, False]
 
 
 async def test_a_read_whose_answer_is_lost_is_asked_again(world: World, thief: AnswerThief) -> None:

@@ -63,7 +63,8 @@ class MemoryDeliveries(TableReader):
 
         Each event's payload counts once. When they reach TAKE_BYTES, nothing with another payload comes any more,
         and nothing that stands behind it in its lane. The first delivery of the call always comes, however big.
-        `more` is true when due deliveries that are not held are left behind those that came.
+        `more` is true when due deliveries that are not held are left behind those that came. A delivery whose event
+        is gone never comes and is not left behind either.
         """
         brought = _Brought()
         return [self._take_lane(read, now_ms, brought) for read in reads]
@@ -85,13 +86,13 @@ class MemoryDeliveries(TableReader):
             if row.is_pending
             and (row.shard, row.endpoint) == (read.shard, read.endpoint)
             and row.due_ms <= now_ms
+            and row.event in self._tables.events
             and row.id not in read.held
             and (read.after is None or (row.due_ms, row.id) > read.after)
         ]
         return sorted(due, key=lambda row: (row.due_ms, row.id))
 
     def _delivery_work(self, row: StoredDelivery) -> DeliveryWork:
-        # Retention never takes the event of a pending delivery, so it is there.
         event = self._tables.events[row.event].row
         return DeliveryWork(
             id=row.id,

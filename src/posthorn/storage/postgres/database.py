@@ -82,11 +82,11 @@ class Database:
 
     async def look(self, job: Read[Result]) -> Result:
         """Read a few rows by key, on a hot connection."""
-        return await self._persist(lambda _: self._try_read(job, self._hot, self._patience.hot_try_seconds))
+        return await self._persist(lambda *_: self._try_read(job, self._hot, self._patience.hot_try_seconds))
 
     async def read(self, job: Read[Result]) -> Result:
         """Run a longer read on one connection. A lost connection is tried again on another one."""
-        return await self._persist(lambda _: self._try_read(job, self._readers, self._patience.reader_try_seconds))
+        return await self._persist(lambda *_: self._try_read(job, self._readers, self._patience.reader_try_seconds))
 
     async def write(self, job: Write[Result], *, at_once: bool = False) -> Result:
         """Run a job in one transaction; what it did is durable when this returns.
@@ -94,7 +94,9 @@ class Database:
         The job's second argument `again` says that an earlier try of this call may have been committed.
         With `at_once` the first try is one statement that commits by itself: no transaction is opened around it.
         """
-        result = await self._persist(lambda again: self._try_write(job, again=again, at_once=at_once and not again))
+        result = await self._persist(
+            lambda again, until: self._try_write(job, again=again, at_once=at_once and not again, until=until)
+        )
         self.commits += 1
         return result
 
@@ -103,21 +105,25 @@ class Database:
         await self._hot.close()
         await self._readers.close()
 
-    async def _persist(self, try_once: Callable[[bool], Awaitable[Result]]) -> Result:
+    async def _persist(self, try_once: Callable[[bool, float], Awaitable[Result]]) -> Result:
         loop = asyncio.get_running_loop()
-        began, pause_seconds, again = loop.time(), _FIRST_PAUSE_SECONDS, False
+        until, pause_seconds, again = loop.time() + self._patience.persist_seconds, _FIRST_PAUSE_SECONDS, False
         while True:
             try:
-                return await try_once(again)
+                return await try_once(again, until)
             except FailedTryError as failed:
                 again = again or failed.is_unknown
-                if failed.verdict is Verdict.REFUSED or loop.time() - began > self._patience.persist_seconds:
+                if failed.verdict is Verdict.REFUSED or loop.time() > until:
                     raise unavailable(failed.error, self.address.shown, is_unknown=again) from failed.error
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    async def _try_write(self, job: Write[Result], *, again: bool, at_once: bool) -> Result:
+    async def _try_write(self, job: Write[Result], *, again: bool, at_once: bool, until: float) -> Result:
         connection = await _borrow(self._hot)
+        if again and asyncio.get_running_loop().time() > until:
+            # This process may have stood still for so long that what tells a repeat from a new write was pruned.
+            self._hot.give_back(connection)
+            raise FailedTryError(TimeoutError("it is too late to ask again"), Verdict.LOST, is_unknown=True)
         # asyncpg's own timeout would cancel the statement, and a commit whose wait for a standby is cancelled
         # reports success. A connection that is cut off reports nothing, which is the truth.
         timer = asyncio.get_running_loop().call_later(self._patience.hot_try_seconds, connection.terminate)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,15 @@ _ENTRY_BYTES = 400  # what an entry costs beside its payload
 _KEPT_SECONDS = 20.0  # A payload that another node erased may not live on here for longer.
 _SLACK_MS = HOUR_MS  # An event is committed soon after the instant in its id.
 _EVER = (0, 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bodies:
+    """The payloads of some events. An event that has none and was not left out is gone."""
+
+    of: dict[str, Payload]
+    left_out: frozenset[str]  #: not read, because enough bytes were
+    size_bytes: int  #: what was read from the store
 
 
 class Payloads:
@@ -49,18 +59,19 @@ class Payloads:
         if event in self._kept:
             self._drop(event)
 
-    async def get(self, events: Sequence[str], *, most_bytes: int) -> tuple[dict[str, Payload], bool]:
-        """Return the payloads of these events, reading no more from the store once `most_bytes` are read.
+    async def get(self, events: Sequence[str], *, most_bytes: int) -> Bodies:
+        """Return the payloads of these events, reading no more from the store once `most_bytes` (at least 1) are read.
 
-        False: some were left out for that. Otherwise an event that is absent is gone.
+        The first ones come. When some are left out, at least `most_bytes` were read.
         """
         self._drop_old(time.monotonic())
         kept = self._kept
         found = {event: kept[event][1] for event in events if event in kept}
         missing = [event for event in dict.fromkeys(events) if event not in found]
-        size = 0
+        size, left_out = 0, frozenset[str]()
         if missing:
-            for row in await read_events(self._database, "payloads", missing, most_bytes):
+            rows, left_out = await _find_events(self._database, "payloads", missing, most_bytes)
+            for row in rows:
                 found[row["id"]] = Payload(
                     type=row["type"],
                     body=row["body"],
@@ -68,7 +79,7 @@ class Payloads:
                     content_encoding=row["content_encoding"],
                 )
                 size += len(row["body"])
-        return found, size < most_bytes
+        return Bodies(of=found, left_out=left_out, size_bytes=size)
 
     def _keep(self, event: str, payload: Payload, now: float) -> None:
         size = len(payload.body) + _ENTRY_BYTES
@@ -93,17 +104,43 @@ class Payloads:
 
 async def read_events(database: Database, name: str, events: Sequence[str], most_bytes: int) -> list[Any]:
     """Run a statement that reads events by id up to a size, in the partitions where they should be, then in all."""
+    rows, _ = await _find_events(database, name, events, most_bytes)
+    return rows
+
+
+async def _find_events(
+    database: Database, name: str, events: Sequence[str], most_bytes: int
+) -> tuple[list[Any], frozenset[str]]:
+    """Read events, and tell which ones were left out because the size was reached. The others are gone."""
     around = _around(events)
     rows = await _read(database, name, events, (*around, most_bytes))
-    if len(rows) == len(events) or around == _EVER:
-        return rows
-    # Events are left out because the size was reached, or because they are not where their ids say, or gone.
-    size = sum(len(row["body"] or b"") for row in rows)
-    if size >= most_bytes:
-        return rows
+    if len(rows) == len(events):
+        return rows, frozenset()
+    size = _size(rows)
+    absent, left_out = _missed(events, rows, is_cut=size >= most_bytes)
+    if not absent or around == _EVER:
+        return rows, left_out
+    # They may not be where their ids say. One is read whatever its size, or those that are gone could not be told.
+    most_bytes = max(most_bytes - size, 1)
+    elsewhere = await _read(database, name, absent, (*_EVER, most_bytes))
+    _, also_left_out = _missed(absent, elsewhere, is_cut=_size(elsewhere) >= most_bytes)
+    return rows + elsewhere, left_out | also_left_out
+
+
+def _missed(events: Sequence[str], rows: Sequence[Any], *, is_cut: bool) -> tuple[list[str], frozenset[str]]:
+    """Return the events that a read did not find, and those that it did not come to when its size was reached.
+
+    A read takes events in order: what stands before the last one that it found was looked for.
+    """
     found = {row["id"] for row in rows}
-    missing = [event for event in events if event not in found]
-    return rows + await _read(database, name, missing, (*_EVER, most_bytes - size))
+    end = len(events)
+    while is_cut and events[end - 1] not in found:
+        end -= 1
+    return [event for event in events[:end] if event not in found], frozenset(events[end:])
+
+
+def _size(rows: Iterable[Any]) -> int:
+    return sum(len(row["body"] or b"") for row in rows)
 
 
 async def _read(database: Database, name: str, events: Sequence[str], bounds: tuple[int, int, int]) -> list[Any]:

@@ -1,6 +1,7 @@
 """The delivery queue: which lanes are ready, and what stands at their heads."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from typing import Any
 
@@ -13,6 +14,7 @@ from posthorn.storage.postgres.statements import columns, statement
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 _BEFORE_ALL = (-(2**63), "")
 _AUTOMATION = "auto_"
+_MOST_GONE = 1000  # how far one read looks behind deliveries that cannot be made
 
 
 async def ready(database: Database, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
@@ -27,13 +29,19 @@ async def ready(database: Database, shards: Sequence[int], *, after_ms: int | No
 
 
 async def take(database: Database, payloads: Payloads, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
-    """Read the heads of lanes, then the payloads that are not in memory, then what automations rendered."""
+    """Read the heads of lanes, then the payloads that are not in memory, then what automations rendered.
+
+    Deliveries whose events are gone are passed over. They stay: an event can be out of sight for a moment.
+    """
     heads = _Heads(database, reads, now_ms)
-    await heads.read()
-    events = [row["event"] for head in heads.rows for row in head]
-    bodies, are_all = await payloads.get(events, most_bytes=TAKE_BYTES)
-    if not are_all:
-        heads.cut(bodies)
+    bodies: dict[str, Payload] = {}
+    spare_bytes = TAKE_BYTES
+    while spare_bytes > 0 and await heads.read():
+        events = [row["event"] for head in heads.rows for row in head if row["event"] not in bodies]
+        found = await payloads.get(events, most_bytes=spare_bytes)
+        bodies |= found.of
+        spare_bytes -= found.size_bytes
+        heads.keep(bodies, found.left_out)
     rendered = await _rendered(database, reads, heads.rows)
     return [
         Taken(works=_works(read, head, bodies, rendered), more=more)
@@ -58,7 +66,6 @@ def _works(
             rendered=rendered.get(identifier),
         )
         for _, identifier, due_ms, event, attempts, step, trigger in head
-        if event in bodies
     ]
 
 
@@ -70,23 +77,39 @@ class _Heads:
         self._reads = reads
         self._now_ms = now_ms
         self._after = [read.after or _BEFORE_ALL for read in reads]
+        self._gone = [0] * len(reads)
         self.rows: list[list[Any]] = [[] for _ in reads]
         self.more = [True] * len(reads)
 
-    async def read(self) -> None:
-        """Read until each lane has its room filled or has no more."""
-        left = [number for number, read in enumerate(self._reads) if read.room > 0]
+    async def read(self) -> bool:
+        """Read until each lane has its room filled or has no more. False when that was so before."""
+        left = self._unfilled()
+        if not left:
+            return False
         while left:
             await self._read_on(left)
-            left = [n for n in left if self.more[n] and len(self.rows[n]) < self._reads[n].room]
+            left = self._unfilled()
+        return True
 
-    def cut(self, bodies: Mapping[str, Payload]) -> None:
-        """End each lane before the first delivery whose payload was left out: nothing may come behind it."""
+    def keep(self, bodies: Mapping[str, Payload], left_out: AbstractSet[str]) -> None:
+        """Drop deliveries whose events are gone, and end each lane before the first payload that was left out.
+
+        Nothing may come from behind it: whoever goes on behind the last one would pass it over.
+        """
         for number, rows in enumerate(self.rows):
-            kept = list(takewhile(lambda row: row["event"] in bodies, rows))
-            if len(kept) < len(rows):
-                self.rows[number] = kept
-                self.more[number] = True
+            reached = list(takewhile(lambda row: row["event"] not in left_out, rows)) if left_out else rows
+            kept = [row for row in reached if row["event"] in bodies]
+            self._gone[number] += len(reached) - len(kept)
+            self.more[number] = self.more[number] or len(reached) < len(rows)
+            self.rows[number] = kept
+            self._trim(number, self._reads[number].room)
+
+    def _unfilled(self) -> list[int]:
+        return [
+            number
+            for number, read in enumerate(self._reads)
+            if self.more[number] and len(self.rows[number]) < read.room
+        ]
 
     async def _read_on(self, numbers: Sequence[int]) -> None:
         limits = [self._limit(number) for number in numbers]
@@ -105,19 +128,28 @@ class _Heads:
 
     def _limit(self, number: int) -> int:
         """Ask for as many as there is room for, and at the front of the lane for those that are held as well."""
-        read = self._reads[number]
-        held = len(read.held) if self._after[number] is _BEFORE_ALL else 0
-        return read.room - len(self.rows[number]) + held
+        held = len(self._reads[number].held) if self._after[number] is _BEFORE_ALL else 0
+        return self._most(number) - len(self.rows[number]) + held
+
+    def _most(self, number: int) -> int:
+        # Where some are gone more may be: as many again are looked at together, or each would cost a read.
+        return self._reads[number].room + min(self._gone[number], _MOST_GONE)
 
     def _add(self, number: int, limit: int, rows: list[Any]) -> None:
-        read, kept = self._reads[number], self.rows[number]
+        held = self._reads[number].held
         self.more[number] = len(rows) == limit
         if rows:
             self._after[number] = (rows[-1]["due_ms"], rows[-1]["id"])
-        kept += [row for row in rows if row["id"] not in read.held]
-        if len(kept) > read.room:
-            del kept[read.room :]
+        self.rows[number] += [row for row in rows if row["id"] not in held]
+        self._trim(number, self._most(number))
+
+    def _trim(self, number: int, most: int) -> None:
+        """Leave some for later. Who reads on does so behind the last one kept."""
+        kept = self.rows[number]
+        if len(kept) > most:
+            del kept[most:]
             self.more[number] = True
+            self._after[number] = (kept[-1]["due_ms"], kept[-1]["id"])
 
 
 async def _rendered(

@@ -5,6 +5,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import closing
 from typing import Any
 
+from msgspec.structs import replace
+
 from posthorn.engine.cluster import Stage
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
@@ -37,6 +39,7 @@ from posthorn.storage.sqlite.payloads import Payloads
 from posthorn.storage.sqlite.statements import chunks, for_list, statement
 
 _MOST_DECIDED_BYTES = 16 * 1024 * 1024
+_MOST_GONE = 1000  # how far one read looks behind deliveries that cannot be made
 
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 
@@ -79,9 +82,14 @@ class SqliteWorkStore:
         ]
 
     async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
-        """Read the heads of lanes with payloads, read right here: the loop does nothing else meanwhile."""
+        """Read the heads of lanes with payloads, read right here: the loop does nothing else meanwhile.
+
+        Deliveries whose events are gone are passed over.
+        """
         heads = [self._head(read, now_ms) for read in reads]
         payloads = self._payloads.get([row[2] for rows, _ in heads for row in rows], most_bytes=TAKE_BYTES)
+        if None in payloads.values():
+            heads = [self._fill(read, *head, payloads, now_ms) for read, head in zip(reads, heads, strict=True)]
         # Only automations render requests.
         rendered = self._rendered(
             [row[0] for read, (rows, _) in zip(reads, heads, strict=True) if _is_automation(read) for row in rows]
@@ -104,6 +112,30 @@ class SqliteWorkStore:
                 return rows[: read.room], len(rows) > read.room
             after = (found[-1][1], found[-1][0])
             limit = wanted - len(rows)
+
+    def _fill(
+        self,
+        read: LaneRead,
+        rows: list[Any],
+        more: bool,  # noqa: FBT001 - a column of the caller's table
+        payloads: dict[str, Payload | None],
+        now_ms: int,
+    ) -> tuple[list[Any], bool]:
+        """Drop rows whose events are gone and read on behind them, adding to the payloads."""
+        kept = _not_gone(rows, payloads)
+        gone = len(rows) - len(kept)
+        while more and len(kept) < read.room:
+            spare_bytes = TAKE_BYTES - sum(len(payload.body) for payload in payloads.values() if payload is not None)
+            if spare_bytes <= 0:
+                break
+            # Where some are gone more may be: as many again are looked at together, or each would cost a read.
+            room = read.room - len(kept) + min(gone, _MOST_GONE)
+            rows, more = self._head(replace(read, room=room, after=(rows[-1][1], rows[-1][0])), now_ms)
+            payloads |= self._payloads.get([row[2] for row in rows if row[2] not in payloads], most_bytes=spare_bytes)
+            found = _not_gone(rows, payloads)
+            kept += found
+            gone += len(rows) - len(found)
+        return kept[: read.room], more or len(kept) > read.room
 
     def _rendered(self, ids: Sequence[str]) -> dict[str, RenderedRequest]:
         return {
@@ -196,6 +228,10 @@ class SqliteWorkStore:
         )
 
 
+def _not_gone(rows: Sequence[Any], payloads: Mapping[str, Payload | None]) -> list[Any]:
+    return [row for row in rows if payloads.get(row[2], row) is not None]
+
+
 def _is_automation(read: LaneRead) -> bool:
     return read.endpoint.startswith("auto_")
 
@@ -207,14 +243,12 @@ def _taken(
     payloads: Mapping[str, Payload | None],
     rendered: Mapping[str, RenderedRequest],
 ) -> Taken:
-    """Put a lane's rows and payloads together, up to the first payload that was not read."""
+    """Put the rows of a lane whose events are not gone and payloads together, up to the first that was not read."""
     works: list[DeliveryWork] = []
     for identifier, due_ms, event, attempts, step, trigger in rows:
-        if event not in payloads:
-            return Taken(works=works, more=True)
-        payload = payloads[event]
+        payload = payloads.get(event)
         if payload is None:
-            continue
+            return Taken(works=works, more=True)
         works.append(
             DeliveryWork(
                 id=identifier,
