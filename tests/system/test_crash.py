@@ -125,7 +125,7 @@ async def test_power_cuts_lose_nothing_and_double_nothing(
     try:
         await check_stored(store, receiver, load)
     finally:
-        store.close()
+        await store.close()
     # A repetition is an attempt that was in flight when the power went, so it never stands in the same life.
     assert [lives for lives in repeated if len(set(lives)) != len(lives)] == []
     assert extra <= ROUNDS * LANES * WIDEST_WINDOW
@@ -216,7 +216,7 @@ async def pile_up(data: Path, application: str, endpoints: list[str]) -> None:
     for start in range(0, PENDING, 500):
         units = [a_message(workspace.id, application, endpoints[n % 50], clock) for n in range(start, start + 500)]
         await store.append(units)
-    store.close()
+    await store.close()
 
 
 def a_message(workspace: str, application: str, endpoint: str, clock: SystemClock) -> Append:

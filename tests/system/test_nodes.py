@@ -91,6 +91,7 @@ async def test_a_change_made_at_one_node_is_in_force_at_the_other_within_a_secon
     one, other = two
     await one.post("/app", {"name": "a", "uid": "a"})
     await one.post("/app/a/endpoint", {"url": receiver.url("/old"), "uid": "hook"})
+    await asyncio.sleep(IN_FORCE_SECONDS)
     body = {"eventType": "order.paid", "payload": {}}
     await other.post("/app/a/msg", body)
     await receiver.wait_for_count("/old", 1)
