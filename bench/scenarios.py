@@ -261,6 +261,10 @@ def _every(seconds: float) -> list[Scenario]:
         against="deliveries",
         tags=("long", "postgres"),
     )
+    # At the maximum the analyst's own processor time is missing elsewhere; below it, only what it does to others shows.
+    calmer = replace(
+        analytics, name=f"{analytics.name}, at 0.4 of the maximum", share_of=("deliveries", 0.4), against=None
+    )
     many = Scenario(name="1,000 endpoints", seconds=part, endpoints=1000)
     return [
         Scenario(name="ceiling", kind="ceiling", seconds=part),
@@ -273,6 +277,7 @@ def _every(seconds: float) -> list[Scenario]:
         Scenario(name="1 M pending", seconds=s, pending=1_000_000, against="deliveries", tags=("long",)),
         Scenario(name="10 M journal rows", seconds=s, journal_rows=10_000_000, against="deliveries", tags=("long",)),
         analytics,
+        calmer,
         Scenario(name="one dead endpoint of 100", seconds=part, endpoints=100, dead=1, share_of=("deliveries", 0.4)),
         Scenario(name="deliveries, again", seconds=part),
         Scenario(name="7 KB payload", seconds=part, size=7 * 1024),
