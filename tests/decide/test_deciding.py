@@ -35,7 +35,8 @@ async def test_an_event_that_matches_is_queued_as_the_rendered_request(world: Wo
     [decision] = world.decisions(event)
     [delivery] = world.store._tables.deliveries.values()
     assert (decision.outcome, decision.delivery, delivery.endpoint) == ("fired", delivery.id, "auto_1/example.test")
-    assert world.to_deliver.collect() == {(shard_of("auto_1/example.test"), "auto_1/example.test")}
+    lane = (shard_of("auto_1/example.test"), "auto_1/example.test")
+    assert world.to_deliver.collect() == {lane: delivery.due_ms}
 
 
 async def test_why_an_event_did_not_fire_is_on_record(world: World) -> None:

@@ -124,3 +124,22 @@ async def test_outcomes_that_are_all_refused_are_not_decided_again_without_a_pau
     await second.store.release(second.ownership._node, Stage.DECIDE, [shard])
     await second.store.lease("node_c", Stage.DECIDE, now_ms=0, until_ms=1, most=1)
     assert await second.loop._decide_batch() == 0
+
+
+async def test_an_event_that_is_committed_late_is_decided_at_the_hint_or_with_the_next_look_at_all() -> None:
+    world = World()
+    await world.happen()
+    await world.decide_all()
+    late_ms = world.clock.now_ms() - 30_000
+    for count in (2, 3):
+        profile = f"{WORKSPACE}/user/u1"
+        await world.store.append([Append(event=an_event(user="u1", received_ms=late_ms), profile=profile)])
+        await world.decide_all()
+        assert await world.counts() == [count - 1]
+        if count == 2:
+            world.to_decide.add([(shard_of(profile), profile)], due_ms=late_ms)
+        else:
+            world.clock.advance(ALONE.rescan_ms / 1000)
+            await world.own()
+        await world.decide_all()
+        assert await world.counts() == [count]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from posthorn.clock import Clock
 from posthorn.deliver.attempting import Attempter
 from posthorn.deliver.dispatcher import Dispatcher
 from posthorn.deliver.settling import Settler
@@ -34,6 +35,10 @@ class MoodyStore(MemoryStore):
     poison: str | None = None  #: the delivery whose outcome the store chokes on
     settle_calls = 0
 
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.reads: list[LaneRead] = []
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         self.settle_calls += 1
         if self.settle_is_down:
@@ -45,6 +50,7 @@ class MoodyStore(MemoryStore):
     async def take(self, reads: Sequence[LaneRead], *, now_ms: int) -> list[Taken]:
         if self.reads_are_down:
             raise StoreUnavailable("locked")
+        self.reads += reads
         return await super().take(reads, now_ms=now_ms)
 
     async def ready(self, shards: Sequence[int], *, after_ms: int | None, now_ms: int) -> list[ReadyEndpoint]:
@@ -145,7 +151,7 @@ class World:
         units = [a_unit(a_message(received_ms=self.clock.now_ms()), endpoints=endpoints) for _ in range(messages)]
         await self.store.append(units)
         if hint:
-            self.hints.add((shard_of(endpoint), endpoint) for endpoint in endpoints)
+            self.hints.add(((shard_of(endpoint), endpoint) for endpoint in endpoints), due_ms=self.clock.now_ms())
         return [delivery.id for unit in units for delivery in unit.deliveries]
 
     def settled(self) -> int:

@@ -114,7 +114,7 @@ async def test_a_rendered_request_that_does_not_open_is_put_off_and_harms_no_oth
     event = a_message()
     owed = a_delivery(event, endpoint=lane, shard=shard_of(lane), rendered=a_rendered_request())
     await world.store.append([Append(event=event, deliveries=(owed,))])
-    world.hints.add([(shard_of(lane), lane)])
+    world.hints.add([(shard_of(lane), lane)], due_ms=owed.due_ms)
     await world.owe("ep_1")
     await world.until_settled(2)
     assert await world.state(owed.id) == ("pending", 0)

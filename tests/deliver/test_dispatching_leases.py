@@ -103,3 +103,45 @@ async def test_a_lane_that_is_switched_on_again_goes_on_while_the_clock_stands_s
     world.hints.wake()
     await world.until_settled(1)
     assert await world.state(waiting) == ("delivered", 1)
+
+
+async def test_a_lane_is_not_read_from_the_beginning_once_its_front_is_known(world: World) -> None:
+    await world.endpoint()
+    for settled in (1, 2, 3):
+        world.clock.advance(5)
+        await world.own()
+        await world.owe("ep_1")
+        await world.until_settled(settled)
+    assert world.store.reads[0].since_ms is None
+    fronts = [read.since_ms for read in world.store.reads if read.after is None]
+    assert fronts[-1] is not None
+    assert world.clock.now_ms() - 6000 < fronts[-1] < world.clock.now_ms()
+
+
+async def test_what_is_committed_long_after_it_was_due_goes_out_at_the_hint(world: World) -> None:
+    await world.endpoint()
+    await world.owe("ep_1")
+    await world.until_settled(1)
+    slow, world.clock = world.clock, ManualClock(world.clock.now_ms())
+    slow.advance(40)
+    await world.own()
+    await until(lambda: world.queue.lane(shard_of("ep_1"), "ep_1").since_ms is not None)
+    [late] = await world.owe("ep_1")  # accepted 40 s ago, and committed only now
+    await world.until_settled(2)
+    assert await world.state(late) == ("delivered", 1)
+
+
+async def test_a_lane_is_read_from_the_beginning_under_new_leases(world: World) -> None:
+    await world.endpoint()
+    await world.owe("ep_1")
+    await world.until_settled(1)
+    generation = world.ownership.generation
+    world.clock.advance(16)
+    await deliver_all_elsewhere(world, "ep_1")
+    await world.own()
+    await world.own()  # the first one finds out that all are lost
+    assert world.ownership.generation > generation
+    world.store.reads.clear()
+    await world.owe("ep_1")
+    await world.until_settled(2)
+    assert world.store.reads[0].since_ms is None

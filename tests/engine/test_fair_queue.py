@@ -264,6 +264,53 @@ def test_dropped_buffers_are_read_again() -> None:
     assert (len(lane.held), len(lane.buffer), lane.may_have_more) == (2, 0, True)
 
 
+def a_lane_that_asks() -> tuple[FairQueue, Lane]:
+    queue = FairQueue(10)
+    queue.offer(1, "a")
+    lane = queue.lane(1, "a")
+    queue.asks(lane)
+    return queue, lane
+
+
+def test_the_front_of_a_lane_is_where_a_read_left_nothing_out() -> None:
+    queue, lane = a_lane_that_asks()
+    assert lane.since_ms is None
+    queue.took(lane, [], more=False, seen_ms=500)
+    assert lane.since_ms == 500
+    queue.asks(lane)
+    queue.took(lane, [], more=True)
+    assert lane.since_ms == 500
+
+
+def test_the_front_of_a_lane_goes_back_to_what_is_offered_late() -> None:
+    queue, lane = a_lane_that_asks()
+    queue.offer(1, "a", 400)
+    assert lane.since_ms is None  # it is read from the beginning anyway
+    queue.took(lane, [], more=False, seen_ms=500)
+    assert lane.since_ms == 400  # the read that was under way may have missed it
+    queue.asks(lane)
+    queue.took(lane, [], more=False, seen_ms=600)
+    assert lane.since_ms == 600
+    queue.offer(1, "a", 700)
+    queue.offer(1, "a")
+    assert lane.since_ms == 600
+    queue.offer(1, "a", 300)
+    assert lane.since_ms == 300
+
+
+def test_a_lane_whose_buffer_was_dropped_is_read_from_the_beginning() -> None:
+    queue, lane = a_lane_that_asks()
+    queue.took(lane, [], more=False, seen_ms=500)
+    queue.asks(lane)
+    queue.drop_buffer(lane)
+    queue.took(lane, [], more=False, seen_ms=600)
+    assert lane.since_ms is None
+    queue.asks(lane)
+    queue.took(lane, [], more=False, seen_ms=700)
+    queue.drop_buffers()  # also of lanes that had nothing in them: another node may have put something back
+    assert lane.since_ms is None
+
+
 ENDPOINTS = ("a", "b", "c", "d", "e")
 moves = st.lists(
     st.one_of(

@@ -11,6 +11,7 @@ from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation, Comp
 from posthorn.decide.deciding import Decider
 from posthorn.decide.eligibility import is_in_line
 from posthorn.decide.facts import facts_of
+from posthorn.decide.front import Front
 from posthorn.decide.rendering import RenderFailed
 from posthorn.engine.cluster import SHARED
 from posthorn.engine.directory import Directory
@@ -71,6 +72,7 @@ class DecisionLoop(Service):
         self._to_deliver = to_deliver
         self._compiled = CompiledAutomations()
         self._room = _MOST_PER_COMMIT
+        self._front = Front()
         self._busy: set[int] = set()
 
     def busy_shards(self) -> set[int]:
@@ -95,12 +97,12 @@ class DecisionLoop(Service):
 
     async def _decide_batch(self) -> int:
         """Return how many events were decided, or would be when tried one by one."""
-        self._hints.collect()  # all that wait are asked for, so what was named does not matter
+        for due_ms in self._hints.collect().values():  # all that wait are asked for: only since when matters
+            self._front.heed(due_ms)
         epochs = self._ownership.epochs
         if not epochs:
             return 0
-        now_ms = self._clock.now_ms()
-        works = await self._store.take_decisions(list(epochs), room=self._room, now_ms=now_ms, held=frozenset())
+        works = await self._take(list(epochs))
         if not works:
             return 0
         self._busy = {work.shard for work in works} | _shards_of_nobody(works)
@@ -109,6 +111,19 @@ class DecisionLoop(Service):
             return await self._decide_works(works, epochs)
         finally:
             self._busy = set()
+
+    async def _take(self, shards: list[int]) -> list[DecisionWork]:
+        now_ms = self._clock.now_ms()
+        since_ms = self._front.since_ms(
+            now=self._clock.monotonic(), now_ms=now_ms, generation=self._ownership.generation
+        )
+        works = await self._store.take_decisions(
+            shards, room=self._room, now_ms=now_ms, held=frozenset(), since_ms=since_ms
+        )
+        self._front.was_read(self._ownership.tempo, now=self._clock.monotonic())
+        if not works:
+            self._front.reach(now_ms)
+        return works
 
     async def _decide_works(self, works: list[DecisionWork], epochs: dict[int, int]) -> int:
         try:
@@ -124,6 +139,8 @@ class DecisionLoop(Service):
             batch = [self._given_up(works[0], epochs[works[0].shard], error)]
             applied = await self._store.settle_decisions(batch)
         self._room = min(2 * self._room, _MOST_PER_COMMIT)
+        if all(applied):
+            self._front.reach(works[-1].due_ms)
         self._report([decided for decided, done in zip(batch, applied, strict=True) if done])
         return sum(applied)  # when all of them were refused, another node has the shards: the next poll is soon enough
 
@@ -204,7 +221,8 @@ class DecisionLoop(Service):
     def _report(self, batch: list[Decided]) -> None:
         lanes = {(delivery.shard, delivery.endpoint) for decided in batch for delivery in decided.deliveries}
         if lanes:
-            self._to_deliver.add(lanes)
+            due_ms = min(delivery.due_ms for decided in batch for delivery in decided.deliveries)
+            self._to_deliver.add(lanes, due_ms=due_ms)
         for decided in batch:
             for decision in decided.decisions:
                 self._telemetry.emit("decision.made", outcome=decision.outcome)

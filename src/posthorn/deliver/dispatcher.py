@@ -22,6 +22,7 @@ _IDLE_LANE_SECONDS = 600.0
 _MOST_TURNS = 512
 _MOST_GONE = 10_000
 _STORE_PAUSE_SECONDS = 0.5
+_LOOKING_SHARE = 20  # where looking at all lanes takes long, it is done for one part of so many of the time
 _GONE_REASON = "endpoint_deleted"
 
 
@@ -97,9 +98,9 @@ class Dispatcher(Service):
 
     def _offer_hinted(self) -> None:
         owned = self._ownership.epochs
-        for shard, endpoint in self._hints.collect():
+        for (shard, endpoint), due_ms in self._hints.collect().items():
             if shard in owned:
-                self._queue.offer(shard, endpoint)
+                self._queue.offer(shard, endpoint, due_ms)
 
     async def _offer_due(self) -> None:
         """Offer lanes with deliveries that became due since the last poll; now and then, all that have any."""
@@ -115,17 +116,18 @@ class Dispatcher(Service):
             return  # woken by a hint: the next poll will do
         if after_ms is None or now >= self._rescan_at:
             after_ms = None
-            self._rescan_at = now + tempo.rescan_ms / SECOND_MS
             self._queue.forget_idle(now - _IDLE_LANE_SECONDS)
         try:
             lookback_ms = after_ms - tempo.look_back_ms if after_ms is not None else None
             for lane in await self._store.ready(list(owned), after_ms=lookback_ms, now_ms=now_ms):
-                self._queue.offer(lane.shard, lane.endpoint)
+                self._queue.offer(lane.shard, lane.endpoint, lane.due_ms)
         except StoreUnavailable as error:
             self._telemetry.emit("store.unavailable", cause=str(error))
             self._scanned_ms = None  # what this scan would have found may lie before the next one's window
             await self.pause(_STORE_PAUSE_SECONDS)
             return
+        if after_ms is None:
+            self._rescan_at = now + max(tempo.rescan_ms / SECOND_MS, _LOOKING_SHARE * (self._clock.monotonic() - now))
         # Shards that were won while it looked were not looked at.
         self._scanned_ms, self._scanned_at = now_ms if generation == self._generation else None, now
 

@@ -12,6 +12,9 @@ from posthorn.telemetry import Telemetry
 
 _MOST_LANES = 64
 _FROM_FRONT_SECONDS = 0.5
+_LATE_MS = 250
+"""How long after its due a delivery may be committed and still be found by the next read from the front. Of what comes
+later than that, a hint or a poll tells from when on it is due."""
 _STORE_PAUSE_SECONDS = 0.2
 
 
@@ -43,7 +46,8 @@ class Filler:
         """Wish for more of a lane.
 
         A busy lane is read on behind the last ones taken, because from the front everything held would be read again.
-        Only a read from the front shows that nothing is left: later rows may sort before earlier ones.
+        Only a read from the front shows that nothing is left: later rows may sort before earlier ones. The front is
+        where nothing before it can be left. It is not the beginning: traces of all that ended may lie there.
         """
         now = self._clock.monotonic()
         if len(lane.held) < PREFETCH or now - lane.from_front_at >= _FROM_FRONT_SECONDS:
@@ -52,7 +56,14 @@ class Filler:
             lane.from_front_at = now
         self._queue.asks(lane)
         room = min(PREFETCH, 2 * lane.window)
-        read = LaneRead(shard=lane.shard, endpoint=lane.endpoint, room=room, held=lane.held, after=lane.after)
+        read = LaneRead(
+            shard=lane.shard,
+            endpoint=lane.endpoint,
+            room=room,
+            held=lane.held,
+            after=lane.after,
+            since_ms=None if lane.since_ms is None else min(lane.since_ms, self._clock.now_ms() - _LATE_MS),
+        )
         self._wishes.append((lane, read))
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read_all())
@@ -74,8 +85,9 @@ class Filler:
             self._reading = None
 
     async def _read(self, wishes: list[tuple[Lane, LaneRead]]) -> None:
+        now_ms = self._clock.now_ms()
         try:
-            answers = await self._store.take([read for _, read in wishes], now_ms=self._clock.now_ms())
+            answers = await self._store.take([read for _, read in wishes], now_ms=now_ms)
         except StoreUnavailable as error:
             self._telemetry.emit("store.unavailable", cause=str(error))
             await asyncio.sleep(_STORE_PAUSE_SECONDS)
@@ -85,10 +97,18 @@ class Filler:
             await asyncio.sleep(_STORE_PAUSE_SECONDS)
             answers = [Taken(works=[], more=True)] * len(wishes)
         for (lane, read), taken in zip(wishes, answers, strict=True):
-            self._took(lane, read, taken)
+            self._took(lane, read, taken, now_ms)
 
-    def _took(self, lane: Lane, read: LaneRead, taken: Taken) -> None:
+    def _took(self, lane: Lane, read: LaneRead, taken: Taken, now_ms: int) -> None:
         is_at_end = not taken.more and read.after is not None  # that was the end of the lane, but not yet its front
-        self._queue.took(lane, taken.works, more=taken.more or is_at_end)
+        seen_ms = _seen_ms(taken, now_ms) if read.after is None else None
+        self._queue.took(lane, taken.works, more=taken.more or is_at_end, seen_ms=seen_ms)
         last = taken.works[-1] if taken.works and taken.more else None
         lane.after = (last.due_ms, last.id) if last is not None and not lane.dropped else None
+
+
+def _seen_ms(taken: Taken, now_ms: int) -> int | None:
+    """Tell before which due a read from the front left nothing out, None when it may have left out anything."""
+    if not taken.more:
+        return now_ms - _LATE_MS
+    return min(taken.works[-1].due_ms, now_ms - _LATE_MS) if taken.works else None

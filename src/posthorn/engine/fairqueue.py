@@ -53,9 +53,11 @@ class Lane:
         "may_have_more",
         "not_before",
         "offered",
+        "offered_ms",
         "proven",
         "rate",
         "shard",
+        "since_ms",
         "tokens",
         "tokens_at",
         "window",
@@ -69,10 +71,12 @@ class Lane:
         self.held_bytes = 0  #: of payloads, buffered or in flight
         self.after: tuple[int, str] | None = None  #: (due_ms, id) of the last one taken, to read on behind it
         self.from_front_at = 0.0  #: when it was last read from the front
+        self.since_ms: int | None = None  #: whatever is due before is held, or ended: the front is not before it
         self.asked = False  #: a read of the store is under way
         self.let_go: set[str] = set()  #: what was settled since that read began: it may still bring it
         self.dropped = False  #: the buffer was dropped since that read began: what it brings is too old
         self.offered = False  #: the lane was offered since that read began: it may have missed something
+        self.offered_ms: int | None = None  #: and that from then on
         self.in_flight = 0
         self.window = FIRST_WINDOW
         self.proven = False
@@ -105,6 +109,10 @@ class Lane:
         return any(work.step == 0 for work in self.buffer)
 
 
+def _earlier(known_ms: int | None, due_ms: int) -> int:
+    return due_ms if known_ms is None else min(known_ms, due_ms)
+
+
 class FairQueue:
     """Hands out turns. The caller takes work from the store into a lane's buffer when a turn needs it."""
 
@@ -131,11 +139,14 @@ class FairQueue:
         """All lanes that are remembered."""
         return iter(self._lanes.values())
 
-    def offer(self, shard: int, endpoint: str) -> None:
-        """Say that a lane has, or may have, due work."""
+    def offer(self, shard: int, endpoint: str, due_ms: int | None = None) -> None:
+        """Say that a lane has, or may have, due work; with `due_ms`, that some of it is due since then."""
         lane = self.lane(shard, endpoint)
         lane.may_have_more = True
         lane.offered = lane.asked
+        if due_ms is not None:
+            lane.since_ms = _earlier(lane.since_ms, due_ms) if lane.since_ms is not None else None
+            lane.offered_ms = _earlier(lane.offered_ms, due_ms)
         if lane.listed and lane.proven:
             # Only its retries wait for a slot; what is new may be a first attempt, which need not.
             self._unstarve(lane)
@@ -179,13 +190,14 @@ class FairQueue:
         """Say that a read of the lane begins. Until `took` it asks for no other."""
         lane.asked = True
         lane.offered = lane.dropped = False
+        lane.offered_ms = None
         lane.let_go.clear()
 
-    def took(self, lane: Lane, works: Sequence[DeliveryWork], *, more: bool) -> None:
+    def took(self, lane: Lane, works: Sequence[DeliveryWork], *, more: bool, seen_ms: int | None = None) -> None:
         """Put what a read brought into a lane's buffer; `more` says that rows may be left behind it.
 
         The store answers with what it held when the read began. What was settled since then is in it once more, and
-        what was committed since then is not.
+        what was committed since then is not. `seen_ms` tells that nothing due before was left out, now or to come.
         """
         lane.asked = False
         if lane.dropped:
@@ -198,6 +210,8 @@ class FairQueue:
             lane.held_bytes += size
             self.held_bytes += size
             lane.may_have_more = more or lane.offered
+            if seen_ms is not None:
+                lane.since_ms = _earlier(lane.offered_ms, seen_ms)
         if lane.buffer or lane.may_have_more:
             self._list(lane)
 
@@ -206,7 +220,7 @@ class FairQueue:
         lane.held.difference_update([work.id for work in lane.buffer])
         self._let_go(lane, sum([len(work.payload.body) for work in lane.buffer]))
         lane.buffer.clear()
-        lane.after = None
+        lane.after = lane.since_ms = None
         lane.may_have_more = True
         lane.dropped = lane.asked
 
@@ -283,6 +297,7 @@ class FairQueue:
     def drop_buffers(self) -> None:
         """Forget what was read ahead, because another node may have worked on it meanwhile."""
         for lane in self._lanes.values():
+            lane.since_ms = None
             if lane.buffer or lane.asked:
                 self.drop_buffer(lane)
 

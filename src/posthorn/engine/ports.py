@@ -103,9 +103,12 @@ class WorkStore(Protocol):
         ...
 
     async def take_decisions(
-        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
     ) -> list[DecisionWork]:
-        """Read up to `room` events that wait to be decided, oldest first, leaving out the ids in `held`."""
+        """Read up to `room` events that wait to be decided, oldest first, leaving out the ids in `held`.
+
+        What is due before `since_ms` is left out: the caller knows that it was decided.
+        """
         ...
 
     async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:

@@ -189,6 +189,11 @@ class LaneRead(Struct, frozen=True, kw_only=True, gc=False):
 
     Rows that were committed late may lie before it: whoever uses it begins anew, without it, now and then.
     """
+    since_ms: int | None = None
+    """Without `after`: what is due before is left out, because the reader knows that it is held or ended.
+
+    Rows that ended leave traces which a store may be unable to remove for as long as somebody looks at an old state.
+    """
 
 
 class Taken(Struct, frozen=True, kw_only=True):

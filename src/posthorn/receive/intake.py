@@ -1,6 +1,7 @@
 """The way into the store: group commit, then hints to whoever works on what came in."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 
@@ -68,14 +69,17 @@ class Intake:
     def _hint(self, units: Sequence[Append], results: Sequence[AppendResult]) -> None:
         lanes: set[tuple[int, str]] = set()
         profiles: set[tuple[int, str]] = set()
+        due_ms, received_ms = sys.maxsize, sys.maxsize
         for unit, result in zip(units, results, strict=True):
             if not isinstance(result, Appended):
                 continue
             for delivery in unit.deliveries:
                 lanes.add((delivery.shard, delivery.endpoint))
-            if unit.profile is not None:
+                due_ms = min(due_ms, delivery.due_ms)
+            if unit.profile is not None and unit.event is not None:
                 profiles.add((shard_of(unit.profile), unit.profile))
+                received_ms = min(received_ms, unit.event.received_ms)
         if lanes:
-            self._to_deliver.add(lanes)
+            self._to_deliver.add(lanes, due_ms=due_ms)
         if profiles:
-            self._to_decide.add(profiles)
+            self._to_decide.add(profiles, due_ms=received_ms)

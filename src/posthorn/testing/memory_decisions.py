@@ -14,7 +14,7 @@ class MemoryDecisions(TableReader):
     """Take and settle decision work; read firings and counters."""
 
     async def take_decisions(
-        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
     ) -> list[DecisionWork]:
         """Read undecided events by due, then id.
 
@@ -23,7 +23,7 @@ class MemoryDecisions(TableReader):
         due = [
             row
             for row in self._tables.undecided.values()
-            if row.shard in shards and row.due_ms <= now_ms and row.event not in held
+            if row.shard in shards and (since_ms or 0) <= row.due_ms <= now_ms and row.event not in held
         ]
         due.sort(key=lambda row: (row.due_ms, row.event))
         return [self._decision_work(row) for row in due[:room]]

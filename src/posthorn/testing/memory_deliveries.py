@@ -88,7 +88,7 @@ class MemoryDeliveries(TableReader):
             and row.due_ms <= now_ms
             and row.event in self._tables.events
             and row.id not in read.held
-            and (read.after is None or (row.due_ms, row.id) > read.after)
+            and (row.due_ms, row.id) > (read.after or (read.since_ms or 0, ""))
         ]
         return sorted(due, key=lambda row: (row.due_ms, row.id))
 

@@ -153,9 +153,11 @@ wish AS MATERIALIZED (
             $10::smallint[], $11::smallint[], $12::text[], $13::text[], $14::text[])
         AS w (n, shard, endpoint, due_ms, id, epoch, next_ms, step, attempts, trigger, event, cancelled)
 ),
+held AS MATERIALIZED (
+    SELECT id, epoch FROM shard WHERE stage = 'deliver' AND id = ANY (ARRAY(SELECT DISTINCT shard FROM wish))
+),
 live AS MATERIALIZED (
-    SELECT * FROM wish AS w
-    WHERE w.epoch = (SELECT s.epoch FROM shard AS s WHERE s.stage = 'deliver' AND s.id = w.shard)
+    SELECT w.* FROM wish AS w JOIN held AS s ON s.id = w.shard AND s.epoch = w.epoch
 ),
 gone AS (
     DELETE FROM delivery AS d USING live AS w
@@ -224,7 +226,8 @@ ON CONFLICT (delivery) DO UPDATE SET event = excluded.event, endpoint = excluded
 -- take_decisions: Read the heads of the deciding queues of shards, the oldest first.
 SELECT w.id, w.shard, w.profile, w.due_ms FROM unnest($1::smallint[]) AS s (id)
 CROSS JOIN LATERAL (
-    SELECT * FROM decision_work AS w WHERE w.shard = s.id AND w.due_ms <= $2 ORDER BY w.due_ms, w.id LIMIT $3
+    SELECT * FROM decision_work AS w WHERE w.shard = s.id AND w.due_ms <= $2 AND w.due_ms >= $4
+    ORDER BY w.due_ms, w.id LIMIT $3
 ) AS w ORDER BY w.due_ms, w.id LIMIT $3
 
 -- decided_events: Read events in the given order with their bytes and the head of their request, up to a size.

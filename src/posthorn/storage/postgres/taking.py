@@ -76,7 +76,8 @@ class _Heads:
         self._database = database
         self._reads = reads
         self._now_ms = now_ms
-        self._after = [read.after or _BEFORE_ALL for read in reads]
+        self._fronts = [_BEFORE_ALL if read.since_ms is None else (read.since_ms, "") for read in reads]
+        self._after = [read.after or front for read, front in zip(reads, self._fronts, strict=True)]
         self._gone = [0] * len(reads)
         self.rows: list[list[Any]] = [[] for _ in reads]
         self.more = [True] * len(reads)
@@ -128,7 +129,7 @@ class _Heads:
 
     def _limit(self, number: int) -> int:
         """Ask for as many as there is room for, and at the front of the lane for those that are held as well."""
-        held = len(self._reads[number].held) if self._after[number] is _BEFORE_ALL else 0
+        held = len(self._reads[number].held) if self._after[number] is self._fronts[number] else 0
         return self._most(number) - len(self.rows[number]) + held
 
     def _most(self, number: int) -> int:

@@ -14,7 +14,13 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 
 async def take_decisions(
-    database: Database, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+    database: Database,
+    shards: Sequence[int],
+    *,
+    room: int,
+    now_ms: int,
+    held: AbstractSet[str],
+    since_ms: int | None,
 ) -> list[DecisionWork]:
     """Read the oldest events that wait to be decided."""
     if not shards or room <= 0:
@@ -22,7 +28,7 @@ async def take_decisions(
     limit = room + len(held)
     database.count(1)
     found = await database.look(
-        lambda connection: connection.fetch(statement("take_decisions"), list(shards), now_ms, limit)
+        lambda connection: connection.fetch(statement("take_decisions"), list(shards), now_ms, limit, since_ms or 0)
     )
     queue = [row for row in found if row["id"] not in held][:room]
     if not queue:

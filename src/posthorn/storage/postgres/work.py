@@ -63,10 +63,12 @@ class PostgresWorkStore(PostgresCluster):
         return await with_storable((delivery, reason), lambda made: deliveries.cancel(self._writer, *made))
 
     async def take_decisions(
-        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
     ) -> list[DecisionWork]:
         """Read the oldest events that wait to be decided."""
-        return await undecided.take_decisions(self._database, shards, room=room, now_ms=now_ms, held=held)
+        return await undecided.take_decisions(
+            self._database, shards, room=room, now_ms=now_ms, held=held, since_ms=since_ms
+        )
 
     async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
         """Return what is remembered of these keys."""

@@ -86,7 +86,7 @@ INSERT OR REPLACE INTO cancelled (delivery, event, endpoint, reason, cancelled_m
 SELECT w.id, w.shard, w.profile, w.due_ms, e.workspace, e.type, e.occurred_ms, e.received_ms, e.user, e.uid, e.source,
     e.request, e.application, e.channels, e.content_type, e.content_encoding, coalesce(e.payload, r.body), r.head
 FROM decision_work AS w JOIN event AS e ON e.id = w.id LEFT JOIN request AS r ON r.id = e.request
-WHERE w.shard IN (:list) AND w.due_ms <= ? ORDER BY w.due_ms, w.id LIMIT ?
+WHERE w.shard IN (:list) AND w.due_ms >= ? AND w.due_ms <= ? ORDER BY w.due_ms, w.id LIMIT ?
 
 -- live_decisions: Tell which taken events still wait under an epoch that still holds, as one JSON list of row numbers.
 SELECT json_group_array(v.column1) FROM (VALUES :rows) AS v

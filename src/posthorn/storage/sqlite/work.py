@@ -102,6 +102,8 @@ class SqliteWorkStore:
         after = read.after
         wanted = read.room + 1  # one too many shows that more are left
         limit = wanted if after is not None else wanted + len(read.held)
+        if after is None and read.since_ms is not None:
+            after = (read.since_ms, "")
         while True:
             if after is None:
                 found = self._database.look(statement("take"), (read.shard, read.endpoint, now_ms, limit))
@@ -157,12 +159,12 @@ class SqliteWorkStore:
         return await self._database.write(lambda transaction: deliveries.cancel(transaction, delivery, reason))
 
     async def take_decisions(
-        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str]
+        self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
     ) -> list[DecisionWork]:
         """Read the oldest events that wait to be decided."""
         work: list[DecisionWork] = []
         size = 0
-        parameters = [*shards, now_ms, room + len(held)]
+        parameters = [*shards, since_ms or 0, now_ms, room + len(held)]
         with closing(self._database.walk(for_list("take_decisions", len(shards)), parameters)) as rows:
             for row in rows:
                 if row[0] in held:

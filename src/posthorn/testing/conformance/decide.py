@@ -108,6 +108,22 @@ async def test_decision_work_is_not_taken_before_it_is_due(world: World) -> None
     assert early == []
 
 
+async def test_decision_work_that_is_due_before_a_read_begins_is_left_out(world: World) -> None:
+    first, second, third = [await _queue(world) for _ in range(3)]
+    assert first.due_ms < second.due_ms < third.due_ms
+
+    async def since(since_ms: int, room: int = 9) -> list[str]:
+        taken = await world.store.take_decisions(
+            ALL_SHARDS, room=room, now_ms=world.now_ms, held=set(), since_ms=since_ms
+        )
+        return [one.id for one in taken]
+
+    assert await since(first.due_ms) == [first.id, second.id, third.id]
+    assert await since(second.due_ms) == [second.id, third.id]
+    assert await since(second.due_ms, room=1) == [second.id]
+    assert await since(third.due_ms + 1) == []
+
+
 async def test_a_decision_commits_record_delivery_firing_and_counter(world: World) -> None:
     work = await _queue(world)
     decided = _fired(world, work)

@@ -109,6 +109,23 @@ async def test_a_row_that_came_late_is_found_by_a_read_from_the_front(world: Wor
     assert (_ids(behind), _ids(front)) == ([], [late, first])
 
 
+async def test_what_is_due_before_a_read_begins_is_left_out(world: World) -> None:
+    now_ms = world.now_ms
+    a, b, c, d, e = await _queue(world, now_ms, now_ms + 1, now_ms + 2, now_ms + 2, now_ms + 3)
+    theirs = await _queue_in_turn(world, 2, endpoint=OTHER_ENDPOINT)
+    reads = [
+        _read(since_ms=now_ms + 2),
+        _read(since_ms=now_ms),
+        _read(OTHER_ENDPOINT),
+        _read(since_ms=now_ms + 4),
+        _read(since_ms=now_ms + 1, room=2, held=frozenset([a, b, d])),
+        _read(since_ms=now_ms, after=(now_ms + 2, d)),
+    ]
+    taken = await _take(world, *reads)
+    assert [_ids(one) for one in taken] == [[c, d, e], [a, b, c, d, e], theirs, [], [c, e], [e]]
+    assert [one.more for one in await _take(world, _read(since_ms=now_ms + 1, room=3))] == [True]
+
+
 async def test_a_lane_that_is_named_twice_is_read_twice(world: World) -> None:
     now_ms = world.now_ms
     a, b, c = await _queue_in_turn(world, 3)
