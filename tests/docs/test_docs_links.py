@@ -103,8 +103,8 @@ def test_every_verification_example_is_one_that_sources_take() -> None:
     assert {type(each) for each in decoded} == set(Verification.__args__)
 
 
-def test_every_operator_is_on_the_automations_page() -> None:
-    text = (ROOT / "docs" / "automations.md").read_text()
+def test_every_operator_is_on_the_page_of_conditions() -> None:
+    text = (ROOT / "docs" / "conditions.md").read_text()
     assert [operator.value for operator in Operator if f"`{operator.value}`" not in text] == []
 
 

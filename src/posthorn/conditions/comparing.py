@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from posthorn.conditions.patterns import pattern_test
 from posthorn.conditions.tree import Operator
 
 Predicate = Callable[[Any], bool]
@@ -105,6 +106,56 @@ def _contains(expected: Any) -> Predicate:
     return holds
 
 
+def _not_contains(expected: Any) -> Predicate:
+    """A value that can contain nothing, like a number, does not match: it is neither."""
+    contains = _contains(expected)
+    return lambda actual: isinstance(actual, (str, list)) and not contains(actual)
+
+
+def _contains_any(expected: Any) -> Predicate:
+    parts = tuple(map(_contains, expected))
+    return lambda actual: any(contains(actual) for contains in parts)
+
+
+def _contains_all(expected: Any) -> Predicate:
+    parts = tuple(map(_contains, expected))
+    return lambda actual: all(contains(actual) for contains in parts)
+
+
+def _contains_none(expected: Any) -> Predicate:
+    contains_any = _contains_any(expected)
+    return lambda actual: isinstance(actual, (str, list)) and not contains_any(actual)
+
+
+def _between(expected: Any) -> Predicate:
+    from_low, to_high = _gte(expected[0]), _lte(expected[1])
+    return lambda actual: from_low(actual) and to_high(actual)
+
+
+def _eq_ignore_case(expected: Any) -> Predicate:
+    folded = expected.casefold()
+    return lambda actual: isinstance(actual, str) and actual.casefold() == folded
+
+
+def _matches(expected: Any) -> Predicate:
+    holds = pattern_test(expected)
+    return lambda actual: isinstance(actual, str) and holds(actual)
+
+
+def _size(expected: Any) -> Predicate:
+    """Compare the size of a text (characters), an array (items) or an object (names)."""
+    bounds = expected if isinstance(expected, dict) else {Operator.EQ: expected}
+    tests = tuple(_MAKERS[Operator(name)](bound) for name, bound in bounds.items())
+
+    def holds(actual: Any) -> bool:
+        if not isinstance(actual, (str, list, dict)):
+            return False
+        size = len(actual)
+        return all(test(size) for test in tests)
+
+    return holds
+
+
 def _starts_with(expected: Any) -> Predicate:
     return lambda actual: isinstance(actual, str) and actual.startswith(expected)
 
@@ -113,8 +164,9 @@ def _ends_with(expected: Any) -> Predicate:
     return lambda actual: isinstance(actual, str) and actual.endswith(expected)
 
 
-def _exists(expected: Any) -> Predicate:
-    return lambda _: bool(expected)
+def _exists(_: Any) -> Predicate:
+    """An absent value does not come this far, and what must be absent is tested without a predicate."""
+    return lambda _: True
 
 
 _MAKERS: Final[dict[Operator, Callable[[Any], Predicate]]] = {
@@ -130,4 +182,13 @@ _MAKERS: Final[dict[Operator, Callable[[Any], Predicate]]] = {
     Operator.STARTS_WITH: _starts_with,
     Operator.ENDS_WITH: _ends_with,
     Operator.EXISTS: _exists,
+    Operator.IS_SET: _exists,
+    Operator.EQ_IGNORE_CASE: _eq_ignore_case,
+    Operator.BETWEEN: _between,
+    Operator.NOT_CONTAINS: _not_contains,
+    Operator.CONTAINS_ANY: _contains_any,
+    Operator.CONTAINS_ALL: _contains_all,
+    Operator.CONTAINS_NONE: _contains_none,
+    Operator.MATCHES: _matches,
+    Operator.SIZE: _size,
 }

@@ -5,26 +5,37 @@ from typing import Final
 
 import msgspec
 
-from posthorn.conditions.comparing import predicate
+from posthorn.conditions.changing import change_of
+from posthorn.conditions.compiling import compile_node
 from posthorn.conditions.decoding import decode_conditions
 from posthorn.conditions.explaining import Explanation, matched, why_not
-from posthorn.conditions.fields import ABSENT, Facts, Reader, parse_field, reader
-from posthorn.conditions.nodes import Branch, Inversion, Leaf, Node, Test
-from posthorn.conditions.tree import AllOf, AnyOf, Comparison, Condition, Not, Operator
-
-Path = tuple[str | int, ...]
+from posthorn.conditions.fields import Facts
+from posthorn.conditions.needing import needs_of
+from posthorn.conditions.needs import Needs
+from posthorn.conditions.tree import Condition
+from posthorn.conditions.windows import Window, WindowNeed
 
 
 class CompiledConditions:
-    """Conditions over facts (`event`, `user`, `source`, each a JSON object). Immutable."""
+    """Conditions over facts (`event`, `profile`, `counts` …, each a JSON object). Immutable.
 
-    __slots__ = ("_root", "condition", "matches")
+    `needs` says which facts they look at; a fact that is missing is absent and never an error.
+    """
+
+    __slots__ = ("_root", "condition", "matches", "needs", "next_change_ms")
 
     def __init__(self, condition: Condition) -> None:
         self.condition: Final = condition
-        self._root: Final = _compile(condition, ())
-        # The closure itself, so that the hot path has no method call in between.
+        self.needs: Final[Needs] = needs_of(condition)
+        self._root: Final = compile_node(condition)
+        # The closures themselves, so that the hot path has no method call in between.
         self.matches: Final[Callable[[Facts], bool]] = self._root.test
+        self.next_change_ms: Final[Callable[[Facts, int], int | None]] = change_of(self._root)
+        """The earliest instant behind `now_ms` at which the answer may change without any event.
+
+        `facts["now"]` must be the same instant. Until that instant the answer stays as it is, if no fact changes;
+        at it the answer may have changed, and is to be asked for again. None: it changes by events only.
+        """
 
     def explain(self, facts: Facts) -> Explanation:
         """Say whether the facts match, and if not, which condition is the first that fails."""
@@ -37,69 +48,9 @@ def compile_conditions(condition: Condition) -> CompiledConditions:
     return CompiledConditions(decode_conditions(msgspec.to_builtins(condition)))
 
 
-def _compile(condition: Condition, path: Path) -> Node:
-    match condition:
-        case AllOf(conditions=conditions):
-            children = tuple(_compile(child, (*path, "all", at)) for at, child in enumerate(conditions))
-            return Branch(path=path, children=children, is_any=False, test=_all(children))
-        case AnyOf(conditions=conditions):
-            children = tuple(_compile(child, (*path, "any", at)) for at, child in enumerate(conditions))
-            return Branch(path=path, children=children, is_any=True, test=_any(children))
-        case Not(condition=inner):
-            child = _compile(inner, (*path, "not"))
-            return Inversion(path=path, child=child, test=_inverted(child.test))
-        case Comparison():
-            return _compile_leaf(condition, path)
-
-
-def _compile_leaf(comparison: Comparison, path: Path) -> Leaf:
-    steps = parse_field(comparison.field)
-    if isinstance(steps, str):
-        # Unreachable from compile_conditions(), which has decoded the tree again.
-        raise TypeError(steps)
-    read = reader(steps)
-    if comparison.operator is Operator.EXISTS and not comparison.value:
-        return Leaf(path=path, comparison=comparison, read=read, test=_absent(read))
-    return Leaf(path=path, comparison=comparison, read=read, test=_present(read, comparison))
-
-
-def _present(read: Reader, comparison: Comparison) -> Test:
-    holds = predicate(comparison.operator, comparison.value)
-
-    def test(facts: Facts) -> bool:
-        value = read(facts)
-        return value is not ABSENT and holds(value)
-
-    return test
-
-
-def _absent(read: Reader) -> Test:
-    return lambda facts: read(facts) is ABSENT
-
-
-def _all(children: tuple[Node, ...]) -> Test:
-    tests = tuple(child.test for child in children)
-
-    def test(facts: Facts) -> bool:
-        for holds in tests:  # noqa: SIM110 - all() with a generator costs twice as much
-            if not holds(facts):
-                return False
-        return True
-
-    return test
-
-
-def _any(children: tuple[Node, ...]) -> Test:
-    tests = tuple(child.test for child in children)
-
-    def test(facts: Facts) -> bool:
-        for holds in tests:  # noqa: SIM110 - any() with a generator costs twice as much
-            if holds(facts):
-                return True
-        return False
-
-    return test
-
-
-def _inverted(holds: Test) -> Test:
-    return lambda facts: not holds(facts)
+def compile_window(need: WindowNeed) -> Window:
+    """Compile a window's filter. Raises Invalid when it is none."""
+    if need.where is None:
+        return Window(need=need, key=need.key, admits=None)
+    where = decode_conditions(need.where.encode())
+    return Window(need=need, key=need.key, admits=CompiledConditions(where).matches)

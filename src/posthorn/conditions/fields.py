@@ -1,6 +1,6 @@
 r"""Fields: where in the facts a comparison looks.
 
-A path starts with `event`, `user` or `source` and goes on with
+A path starts with one of `ROOTS` (`event`, `profile`, `counts` …) and goes on with
 
 - `.name`: the attribute of an object; a name of digits only is also the position in an array, counted from 0;
 - `["any text"]`: the attribute of an object, as a JSON string, for names with a dot, a space or the like.
@@ -13,11 +13,30 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-ROOTS: Final = ("event", "user", "source")
+ROOTS: Final = (
+    "event",
+    "user",
+    "source",
+    "profile",
+    "counts",
+    "segments",
+    "run",
+    "steps",
+    "automation",
+    "delivery",
+    "now",
+    "local",
+)
+EVENT_ROOTS: Final = ("event",)
+ITEM: Final = "item"
+"""The root of the conditions over an array's items."""
+LOCAL_FIELDS: Final = ("weekday", "minutes", "date")
 MAX_FIELD_CHARACTERS: Final = 1_024
 ABSENT: Final = object()
 
-_ROOT = re.compile("|".join(ROOTS))
+_ROOT = re.compile("[a-z]+")
+# What must be named behind a root, because only what is named is loaded.
+_NAMED: Final = {"counts": "an event type", "segments": "a segment", "steps": "a step"}
 _STEP = re.compile(r'\.([^.\[\]"\\\s]+)|\[("(?:[^"\\]|\\.)*")\]')
 _POSITION = re.compile(r"[0-9]{1,9}")
 
@@ -27,13 +46,29 @@ Reader = Callable[[Facts], object]
 Step = tuple[str, int | None]
 
 
-def parse_field(field: str) -> tuple[Step, ...] | str:
+def parse_field(field: str, roots: tuple[str, ...] = (*ROOTS, ITEM)) -> tuple[Step, ...] | str:
     """Return the steps of a path, the root first; or a sentence that says what is wrong with it."""
     if len(field) > MAX_FIELD_CHARACTERS:
         return f"longer than {MAX_FIELD_CHARACTERS:,} characters"
     root = _ROOT.match(field)
-    if root is None or field[root.end() : root.end() + 1] not in {"", ".", "["}:
-        return f"a field starts with one of {', '.join(ROOTS)}"
+    if root is None or root.group() not in roots or field[root.end() : root.end() + 1] not in {"", ".", "["}:
+        return f"a field here starts with one of {', '.join(roots)}"
+    steps = _parse_steps(field, root)
+    return steps if isinstance(steps, str) else _root_fault(steps) or steps
+
+
+def _root_fault(steps: tuple[Step, ...]) -> str | None:
+    root = steps[0][0]
+    if root in _NAMED and len(steps) == 1:
+        return f'name {_NAMED[root]}: {root}["…"]'
+    if root == "now" and len(steps) > 1:
+        return "'now' is an instant and has no parts"
+    if root == "local" and (len(steps) != 2 or steps[1][0] not in LOCAL_FIELDS):
+        return f"expected one of {', '.join(f'local.{name}' for name in LOCAL_FIELDS)}"
+    return None
+
+
+def _parse_steps(field: str, root: re.Match[str]) -> tuple[Step, ...] | str:
     steps: list[Step] = [(root.group(), None)]
     at = root.end()
     while at < len(field):
