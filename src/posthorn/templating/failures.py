@@ -1,10 +1,13 @@
 """What can go wrong with a template, and where. No failure ever carries a rendered value."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from liquid.token import Token
 
 from posthorn.errors import Invalid, PosthornError, Problem
+
+if TYPE_CHECKING:
+    from posthorn.templating.content import ContentRequest
 
 
 class TemplateSyntaxInvalid(Invalid):
@@ -42,6 +45,33 @@ class TemplateRenderFailed(PosthornError):
         super().__init__(f"line {line}, column {column}: {message}")
 
 
+class Aborted(TemplateRenderFailed):
+    """The template itself said `abort_message`: an outcome that the author wanted, not a fault.
+
+    `reason` is literal text of the template ("" when it gives none), so it never tells a value. Whoever does not
+    know of aborts sees a failed rendering, so that nothing is sent.
+    """
+
+    code = "template_aborted"
+
+    def __init__(self, reason: str, *, line: int, column: int) -> None:
+        self.reason: Final = reason
+        super().__init__(f"aborted: {reason}" if reason else "aborted", line=line, column=column)
+
+
+class ContentWanted(TemplateRenderFailed):
+    """The rendering needs the answer to `request`: fetch it and render again with it among the answers.
+
+    Whoever fetches nothing sees a failed rendering.
+    """
+
+    code = "template_content_wanted"
+
+    def __init__(self, request: "ContentRequest", *, line: int, column: int) -> None:
+        self.request: Final = request
+        super().__init__("connected content is not fetched here", line=line, column=column)
+
+
 class Fault(Exception):
     """A run-time fault inside the tree; `token` is None where only an outer node knows the place."""
 
@@ -51,13 +81,13 @@ class Fault(Exception):
         super().__init__(message)
 
 
-def place_of(text: str, index: int) -> tuple[int, int]:
-    """Return line and column, both counted from 1, of a character in a template."""
-    index = max(0, min(index, len(text)))
-    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+class AbortSignal(Fault):
+    """`abort_message` was reached inside the tree; `message` is the reason."""
 
 
-def syntax_invalid(text: str, index: int, message: str) -> TemplateSyntaxInvalid:
-    """Build the failure for one character of a template."""
-    line, column = place_of(text, index)
-    return TemplateSyntaxInvalid(message, line=line, column=column)
+class ContentSignal(Fault):
+    """`connected_content` was reached and its answer is not there."""
+
+    def __init__(self, request: "ContentRequest", token: Token) -> None:
+        self.request: Final = request
+        super().__init__("connected content is not fetched here", token)

@@ -1,4 +1,4 @@
-"""The filters of our templates: Shopify's set, plus `json` and `unescaped`.
+"""The filters of our templates: Shopify's set, `json`, `unescaped`, and those of `encodings` and `dates`.
 
 None of them reads a clock, a file or the machine's time zone. A text filter gets every value as Liquid text,
 so that no Python notation (`True`, `{'a': 1}`) reaches a request.
@@ -7,23 +7,20 @@ so that no Python notation (`True`, `{'a': 1}`) reaches a request.
 import html
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote_plus
 
 from liquid.builtin.filters import array, math, misc, string
 from liquid.filter import sequence_filter
 
-from posthorn.templating.context import ABSENT, Context
+from posthorn.templating.dates import date, time_zone
+from posthorn.templating.encodings import TEXT_ENCODINGS, VALUE_ENCODINGS
 from posthorn.templating.failures import Fault
 from posthorn.templating.printing import Verbatim, json_text, liquid_text
 
 MAX_TEXT_CHARACTERS: Final = 2 * 1024 * 1024
-_MAX_DATE_FORMAT_CHARACTERS: Final = 256
 
 _LINE_END = re.compile(r"\r?\n")
-_EPOCH_DIRECTIVE = re.compile(r"%(%|s)")
-_SECONDS = re.compile(r"-?\d{1,12}(\.\d{1,9})?")
 _HTML_OPAQUE: Final = (("<script", "</script>"), ("<style", "</style>"), ("<!--", "-->"))
 
 
@@ -107,35 +104,6 @@ def _default(value: object, fallback: object = "", *, allow_false: bool = False)
     return value
 
 
-def _date(value: object, form: object, *, context: Context) -> str:
-    """Format an instant in its own time zone; UTC where it names none. `now` is the caller's variable."""
-    if value in ("now", "today"):
-        value = context.scope.find("now")
-        if value is ABSENT:
-            raise Fault("'now' is unknown here")
-    pattern = liquid_text(form)
-    if len(pattern) > _MAX_DATE_FORMAT_CHARACTERS:
-        raise Fault("the date format is too long")
-    instant = _instant(value)
-    # The C library's %s would read the instant as local time of the machine.
-    epoch = str(int(instant.timestamp()))
-    return instant.strftime(_EPOCH_DIRECTIVE.sub(lambda found: epoch if found[1] == "s" else "%%", pattern))
-
-
-def _instant(value: object) -> datetime:
-    if isinstance(value, datetime):
-        read = value
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    elif isinstance(value, str) and _SECONDS.fullmatch(value):
-        return datetime.fromtimestamp(float(value), UTC)
-    elif isinstance(value, str):
-        read = datetime.fromisoformat(value)
-    else:
-        raise Fault("'date' reads ISO 8601 text or seconds since 1970")
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
-
-
 def _unescaped(value: object) -> Verbatim:
     return Verbatim(liquid_text(value))
 
@@ -170,6 +138,7 @@ TEXT_FILTERS: Final[dict[str, Callable[..., object]]] = {
     "upcase": string.upcase,
     "url_decode": string.url_decode,
     "url_encode": quote_plus,
+    **TEXT_ENCODINGS,
 }
 
 VALUE_FILTERS: Final[dict[str, Callable[..., object]]] = {
@@ -205,6 +174,7 @@ VALUE_FILTERS: Final[dict[str, Callable[..., object]]] = {
     "unescaped": _unescaped,
     "uniq": _uniq,
     "where": array.where,
+    **VALUE_ENCODINGS,
 }
 
-CONTEXT_FILTERS: Final[dict[str, Callable[..., object]]] = {"date": _date}
+CONTEXT_FILTERS: Final[dict[str, Callable[..., object]]] = {"date": date, "time_zone": time_zone}

@@ -2,9 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from liquid import RenderContext
 from liquid.builtin.expressions.filtered import Filter
@@ -17,29 +17,31 @@ from posthorn.templating.filters import (
     TEXT_FILTERS,
     VALUE_FILTERS,
 )
-from posthorn.templating.printing import extent, liquid_text
+from posthorn.templating.printing import Masked, extent, liquid_text
 
 # More than any float, and small enough that multiplying in a loop stays cheap.
 _MAX_INTEGER_BITS: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
+class Rule:
+    """How a filter is called: with text or any value, and with the rendering where it needs variables."""
+
     function: Callable[..., object]
     takes_text: bool = False
     takes_context: bool = False
 
 
-_RULES: Final[dict[str, _Rule]] = {
-    **{name: _Rule(function=function, takes_text=True) for name, function in TEXT_FILTERS.items()},
-    **{name: _Rule(function=function) for name, function in VALUE_FILTERS.items()},
-    **{name: _Rule(function=function, takes_context=True) for name, function in CONTEXT_FILTERS.items()},
+RULES: Final[dict[str, Rule]] = {
+    **{name: Rule(function=function, takes_text=True) for name, function in TEXT_FILTERS.items()},
+    **{name: Rule(function=function) for name, function in VALUE_FILTERS.items()},
+    **{name: Rule(function=function, takes_context=True) for name, function in CONTEXT_FILTERS.items()},
 }
 
 
-def filter_problem(used: Filter) -> str | None:
+def filter_problem(used: Filter, rules: Mapping[str, Rule]) -> str | None:
     """Say at compile time what is wrong with a filter's name or number of arguments, if anything is."""
-    rule = _RULES.get(used.name)
+    rule = rules.get(used.name)
     if rule is None:
         return f"unknown filter '{used.name}'"
     names = [getattr(argument, "name", None) for argument in used.args]
@@ -58,14 +60,21 @@ class GuardedFilter(Filter):
 
     __slots__ = ()
 
+    rules: ClassVar[Mapping[str, Rule]] = RULES
+
     def evaluate(self, left: object, context: RenderContext) -> object:
         """Apply the filter; raise Fault when it cannot be applied or makes too much."""
         mine = ours(context)
-        rule = _RULES[self.name]
+        rule = self.rules[self.name]
         if self.args:
             positional, keywords = self.evaluate_args(context)
+            for argument in positional:
+                if type(argument) is Masked:
+                    return argument
         else:
             positional, keywords = [], {}
+        if type(left) is Masked:
+            return left
         if rule.takes_text:
             left = left if isinstance(left, str) else liquid_text(left)
             positional = [_text_argument(argument) for argument in positional]
@@ -75,7 +84,7 @@ class GuardedFilter(Filter):
 
     def _apply(
         self,
-        rule: _Rule,
+        rule: Rule,
         left: object,
         positional: list[object],
         keywords: dict[str, object],

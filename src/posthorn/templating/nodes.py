@@ -23,12 +23,17 @@ from liquid.builtin.tags import (
     liquid_tag,
     unless_tag,
 )
-from liquid.token import Token
+from liquid.exceptions import LiquidSyntaxError
+from liquid.stream import TokenStream
+from liquid.tag import Tag
+from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 from liquid.undefined import StrictDefaultUndefined
 
 from posthorn.templating.context import ours
-from posthorn.templating.failures import Fault
+from posthorn.templating.failures import AbortSignal, Fault
 from posthorn.templating.sinks import AFTER_BACKSLASH, INSIDE, OUTSIDE, Moves, Sink, json_position
+
+_QUOTES: Final = "\"'“”„‟‘’‚‛"
 
 
 class TextNode(ContentNode):
@@ -103,6 +108,43 @@ class MeterNode(Node):
         return 0
 
 
+class AbortNode(Node):
+    """`{% abort_message('reason') %}`: stop, because the author says so."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, token: Token, reason: str) -> None:
+        super().__init__(token)
+        self.reason: Final = reason
+
+    def render_to_output(self, _context: RenderContext, _buffer: TextIO) -> int:
+        """Raise AbortSignal."""
+        raise AbortSignal(self.reason, self.token)
+
+
+class _Abort(Tag):
+    """Reads the reason in all spellings of Braze: no parentheses, no quotes, quotes of either kind."""
+
+    name = "abort_message"
+    block = False
+
+    def parse(self, stream: TokenStream) -> AbortNode:
+        token = stream.expect(TOKEN_TAG)
+        if stream.peek.kind != TOKEN_EXPRESSION:
+            return AbortNode(token, "")
+        next(stream)
+        reason = stream.current.value.strip()
+        if "{{" in reason:
+            raise LiquidSyntaxError("the reason of abort_message is literal text", token=stream.current)
+        if reason.startswith("(") != reason.endswith(")"):
+            raise LiquidSyntaxError("abort_message: a parenthesis is never closed", token=stream.current)
+        if reason.startswith("("):
+            reason = reason[1:-1].strip()
+        if len(reason) > 1 and reason[0] in _QUOTES and reason[-1] in _QUOTES:
+            reason = reason[1:-1]
+        return AbortNode(token, reason.strip())
+
+
 class _Text(Literal):
     node_class = TextNode
 
@@ -128,11 +170,13 @@ class _Unless(unless_tag.UnlessTag):
     mode = Mode.STRICT
 
 
-class _Environment(Environment):
+class SafeEnvironment(Environment):
     """No tag loads another template, prints HTML or keeps text that is already escaped."""
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:  # noqa: ARG002 - the library's signature
+        """Register the tags; filters have a register of their own (`posthorn.templating.guard`)."""
         for tag in (
+            _Abort,
             _Text,
             _Output,
             _Echo,
@@ -156,4 +200,4 @@ class _Environment(Environment):
             self.add_tag(tag)
 
 
-ENVIRONMENT: Final = _Environment(undefined=StrictDefaultUndefined)
+ENVIRONMENT: Final = SafeEnvironment(undefined=StrictDefaultUndefined)

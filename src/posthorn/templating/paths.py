@@ -41,7 +41,7 @@ class StrictPath(Path):
         for segment in path[1:]:
             if value is ABSENT:
                 break
-            value = _item(value, segment if isinstance(segment, (str, int)) else segment.evaluate(context))
+            value = item_of(value, segment if isinstance(segment, (str, int)) else segment.evaluate(context))
         mine.budget.spend(1 + (extent(value) >> CHARACTERS_PER_STEP_LOG2), self.token)
         return value
 
@@ -57,7 +57,7 @@ class OptionalPath(StrictPath):
         return None if value is ABSENT else value
 
 
-def _item(value: object, key: object) -> object:
+def item_of(value: object, key: object) -> object:
     """Return one attribute or element. Never an attribute of a Python object, never a character of a text."""
     # The exact type first: an abstract base class costs ten times as much to ask, and data are plain dicts.
     if type(value) is dict or isinstance(value, Mapping):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from datetime import datetime
 from json.encoder import encode_basestring
 from types import NoneType
 from typing import Any, Final
@@ -23,6 +24,43 @@ class Verbatim(str):
     """Text that the author vouches for (what the `unescaped` filter returns)."""
 
     __slots__ = ()
+
+
+class JsonInside(str):
+    """Text that already is the inside of a JSON string (what the `json_escape` filter returns)."""
+
+    __slots__ = ()
+
+
+class UrlText(str):
+    """Text that is already percent-encoded (what `url_param_escape` and its kin return)."""
+
+    __slots__ = ()
+
+
+class Masked(str):
+    """What stands for a secret where people look. Every filter leaves it as it is.
+
+    So nothing is computed from it, and a filter that would refuse such a text does not fail a preview.
+    """
+
+    __slots__ = ()
+
+
+class CapturedText(str):
+    """The text of a `capture` block, and the same block printed as JSON by position (None when it cannot be)."""
+
+    __slots__ = ("json",)
+
+    json: str | None
+
+
+class ZonedText(str):
+    """An instant in a time zone, readable as text (what the `time_zone` filter returns)."""
+
+    __slots__ = ("instant",)
+
+    instant: datetime
 
 
 _CONTAINERS: Final = (dict, list, tuple)

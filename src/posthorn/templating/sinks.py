@@ -7,7 +7,9 @@ from liquid.token import Token
 
 from posthorn.templating.failures import Fault
 from posthorn.templating.printing import (
+    JsonInside,
     JsonText,
+    UrlText,
     Verbatim,
     json_inside,
     json_text,
@@ -19,6 +21,8 @@ Escape = Literal["json", "url", "header", "none"]
 OUTSIDE: Final = 0
 INSIDE: Final = 1
 AFTER_BACKSLASH: Final = 2
+
+_DOTS: Final = frozenset({".", ".."})
 
 
 def json_position(text: str, position: int) -> int:
@@ -101,10 +105,15 @@ class JsonSink(Sink):
             self._position = json_position(value, self._position)
             return self.write(value)
         if self._position == OUTSIDE:
-            return self.write(value if isinstance(value, JsonText) else json_text(value))
+            return self._emit_outside(value)
         if self._position == AFTER_BACKSLASH:
             raise Fault("a value cannot be printed right after a backslash", token)
-        return self.write(json_inside(liquid_text(value)))
+        return self.write(value if isinstance(value, JsonInside) else json_inside(liquid_text(value)))
+
+    def _emit_outside(self, value: object) -> int:
+        if isinstance(value, JsonText):
+            return self.write(value)
+        return self.write(f'"{value}"' if isinstance(value, JsonInside) else json_text(value))
 
 
 class UrlSink(Sink):
@@ -126,12 +135,18 @@ class UrlSink(Sink):
         """Add a percent-encoded value."""
         text = liquid_text(value)
         if isinstance(value, Verbatim):
-            _refuse_controls(text, token)
+            refuse_controls(text, token)
             return self.write(text)
-        if self._in_path and text in {".", ".."}:
+        if isinstance(value, UrlText):
+            self._refuse_dots(text.split("/"), token)
+            return self.write(text)
+        self._refuse_dots([text], token)
+        return self.write(quote(text, safe=""))
+
+    def _refuse_dots(self, segments: list[str], token: Token) -> None:
+        if self._in_path and not _DOTS.isdisjoint(segments):
             # Percent-encoding does not disarm a dot segment: %2E equals a dot (RFC 3986 section 6.2.2.2).
             raise Fault("a value that is '.' or '..' would change the path of the URL", token)
-        return self.write(quote(text, safe=""))
 
 
 class HeaderSink(Sink):
@@ -142,7 +157,7 @@ class HeaderSink(Sink):
     def emit(self, value: object, token: Token) -> int:
         """Add a value of one line."""
         text = liquid_text(value)
-        _refuse_controls(text, token)
+        refuse_controls(text, token)
         return self.write(text)
 
 
@@ -153,7 +168,8 @@ def has_controls(text: str) -> bool:
     )
 
 
-def _refuse_controls(text: str, token: Token) -> None:
+def refuse_controls(text: str, token: Token) -> None:
+    """Raise Fault when a text holds a control character."""
     if has_controls(text):
         raise Fault("the value contains a line break or another control character", token)
 
