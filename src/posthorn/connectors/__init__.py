@@ -1,0 +1,85 @@
+"""Connectors: packaged requests to known targets, and what their answers mean. Pure: no clock, socket or store."""
+
+from posthorn.connectors.connector import (
+    Action,
+    Answer,
+    AnswerRule,
+    AtSend,
+    Category,
+    Choice,
+    Connector,
+    Credential,
+    Form,
+    Idempotency,
+    Input,
+    InputType,
+    Predicate,
+    Rate,
+    RequestTemplate,
+    RetryAfter,
+    TestCall,
+    Text,
+    TokenExchange,
+)
+from posthorn.connectors.failures import ConnectorInvalid
+from posthorn.connectors.filling import (
+    Filled,
+    NotFilled,
+    idempotency_key,
+    masked_credentials,
+    read_credentials,
+    read_inputs,
+    request_variables,
+    unknown_names,
+)
+from posthorn.connectors.judging import Judgement, JudgementKind, hide, judge
+from posthorn.connectors.reading import parse_connector
+from posthorn.connectors.references import secret_parts
+from posthorn.connectors.sending import Completed, SendPlan, complete, send_plan
+from posthorn.connectors.shelf import load_catalogue, with_files
+from posthorn.connectors.tokens import Token, read_token
+
+__all__ = [
+    "Action",
+    "Answer",
+    "AnswerRule",
+    "AtSend",
+    "Category",
+    "Choice",
+    "Completed",
+    "Connector",
+    "ConnectorInvalid",
+    "Credential",
+    "Filled",
+    "Form",
+    "Idempotency",
+    "Input",
+    "InputType",
+    "Judgement",
+    "JudgementKind",
+    "NotFilled",
+    "Predicate",
+    "Rate",
+    "RequestTemplate",
+    "RetryAfter",
+    "SendPlan",
+    "TestCall",
+    "Text",
+    "Token",
+    "TokenExchange",
+    "complete",
+    "hide",
+    "idempotency_key",
+    "judge",
+    "load_catalogue",
+    "masked_credentials",
+    "parse_connector",
+    "read_credentials",
+    "read_inputs",
+    "read_token",
+    "request_variables",
+    "secret_parts",
+    "send_plan",
+    "unknown_names",
+    "with_files",
+]

@@ -1,0 +1,1 @@
+"""The connector files that ship with Posthorn, one for each target."""

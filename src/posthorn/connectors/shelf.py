@@ -1,0 +1,39 @@
+"""The catalogue: what ships with Posthorn, and files of one's own beside it."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
+
+from posthorn.connectors.connector import Connector
+from posthorn.connectors.failures import ConnectorInvalid
+from posthorn.connectors.reading import parse_connector
+
+_SUFFIX: Final = ".toml"
+
+
+@lru_cache(maxsize=1)
+def load_catalogue() -> Mapping[str, Connector]:
+    """Return every connector that ships with Posthorn, by its name. Read once; the files are package data."""
+    found = {}
+    for entry in sorted(files("posthorn.connectors.catalogue").iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(_SUFFIX):
+            connector = parse_connector(entry.read_text(encoding="utf-8"), entry.name)
+            found[connector.name] = connector
+    return MappingProxyType(found)
+
+
+def with_files(catalogue: Mapping[str, Connector], texts: Mapping[str, str]) -> Mapping[str, Connector]:
+    """Return a catalogue with files of one's own in it: file name → text. One with a known name takes its place.
+
+    Raises ConnectorInvalid for the first file that cannot be used, and for two files of one name.
+    """
+    own: dict[str, Connector] = {}
+    for file, text in sorted(texts.items()):
+        connector = parse_connector(text, file)
+        if connector.name in own:
+            message = f"name: another of these files is named `{connector.name}`: rename one"
+            raise ConnectorInvalid(message, file=file, line=1, column=1)
+        own[connector.name] = connector
+    return MappingProxyType({**catalogue, **own})
