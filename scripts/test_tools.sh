@@ -3,6 +3,8 @@
 # leaving a service running: tests start their own servers, on ports and in folders of their own.
 set -eu
 
+sh "${0%/*}/install_chromium.sh"
+
 say() { printf '%s\n' "$*" >&2; }
 
 # A program, the Debian package that has it, and what needs it.

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.postgres import PostgresServer
 from posthorn.testing.postgres_programs import available, missing
+
+# Machines are shared: how long an example takes says nothing, and no test may fail by the clock.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 _TEMPLATE = "migrated"
 _OUR_TABLES = """
