@@ -32,6 +32,9 @@ AUTOMATION = "auto"
 DECISION = "dec"
 SECRET = "sec"  # noqa: S105 - a prefix, not a credential
 NODE = "node"
+AUTOMATION_VERSION = "autov"
+RUN = "run"
+SEGMENT = "seg"
 
 
 class _RandomText:

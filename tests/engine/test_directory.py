@@ -3,7 +3,8 @@ from msgspec.structs import replace
 
 from posthorn.engine import resources
 from posthorn.engine.directory import Directory
-from posthorn.engine.resources import EventTrigger, Kind, Resource
+from posthorn.engine.flows import EventTrigger
+from posthorn.engine.resources import Kind, Resource
 from posthorn.testing import factories
 from posthorn.testing.factories import APPLICATION, OTHER_WORKSPACE, WORKSPACE
 from posthorn.testing.memory import MemoryStore

@@ -5,6 +5,7 @@ import pytest
 
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.conformance.journal import *
+from posthorn.testing.conformance.people import *
 from posthorn.testing.conformance.registry import *
 from posthorn.testing.conformance.work import *
 from posthorn.testing.memory import MemoryStore

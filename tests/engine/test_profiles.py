@@ -3,9 +3,9 @@ from collections.abc import Iterable
 import pytest
 
 from posthorn.engine.directory import Directory
+from posthorn.engine.flows import AgainAfter, Eligibility, Once, OncePerKey
 from posthorn.engine.lanes import automation_lane
 from posthorn.engine.profiles import profile_of, shared_profile, user_profile
-from posthorn.engine.resources import AgainAfter, Eligibility, Once, OncePerKey
 from posthorn.testing.factories import AUTOMATION, OTHER_WORKSPACE, WORKSPACE, an_automation
 from posthorn.testing.memory import MemoryStore
 

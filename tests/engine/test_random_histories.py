@@ -9,6 +9,7 @@ from posthorn.engine.cluster import Stage
 from posthorn.engine.records import Append, AppendResult, Decided, LaneRead, Lease, NewDelivery, Settlement, Taken
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.conformance.model import Diverged, run_random_history
+from posthorn.testing.conformance.people_model import run_random_people
 from posthorn.testing.conformance.takeovers import run_takeovers
 from posthorn.testing.memory import MemoryStore
 
@@ -216,3 +217,86 @@ async def test_a_store_that_is_not_exact_over_takeovers_is_found_out(faulty: typ
 
     with pytest.raises(AssertionError):
         await run_ten()
+
+
+class LeavesTimersOfMergedPeople(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        return await super().settle_decisions([replace(one, moved_to=None) for one in decided])
+
+
+class QueuesTimersOnce(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        known = dict(self._tables.timers)
+        results = await super().settle_decisions(decided)
+        self._tables.timers |= {place: timer for place, timer in known.items() if place in self._tables.timers}
+        return results
+
+
+class NeverAbsorbs(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        return await super().settle_decisions([replace(one, absorbs=None) for one in decided])
+
+
+class KeepsTheFirstProfile(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        known = dict(self._tables.profiles)
+        results = await super().settle_decisions(decided)
+        self._tables.profiles |= known
+        return results
+
+
+class EmitsNothing(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        return await super().settle_decisions([replace(one, events=()) for one in decided])
+
+
+class ForgetsRunsThatEnd(MemoryStore):
+    async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
+        results = await super().settle_decisions(decided)
+        self._tables.runs = {place: run for place, run in self._tables.runs.items() if run.state == "active"}
+        return results
+
+
+class TellsNothing(MemoryStore):
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        known = dict(self._tables.timers)
+        results = await super().settle(settlements)
+        self._tables.timers = known
+        return results
+
+
+class ErasesTimersOfAll(MemoryStore):
+    async def erase(self, key: str, *, most: int) -> int:
+        self._tables.timers.clear()
+        return await super().erase(key, most=most)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_two_equal_stores_agree_over_a_random_history_of_people(seed: int) -> None:
+    clock = ManualClock()
+    store, model = MemoryStore(clock), MemoryStore(clock)
+    assert await run_random_people(store, model, clock, seed=seed, steps=400) > 40
+    assert store._tables.profiles
+    assert store._tables.runs
+    assert store._tables.attempts
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        DecidesUnderAnyEpoch,
+        LeavesTimersOfMergedPeople,
+        QueuesTimersOnce,
+        NeverAbsorbs,
+        KeepsTheFirstProfile,
+        KeepsTheFirstFiring,
+        EmitsNothing,
+        ForgetsRunsThatEnd,
+        TellsNothing,
+        ErasesTimersOfAll,
+    ],
+)
+async def test_a_store_that_is_wrong_about_people_is_found_out(faulty: type[MemoryStore]) -> None:
+    clock = ManualClock()
+    with pytest.raises(Diverged):
+        await run_random_people(faulty(clock), MemoryStore(clock), clock, seed=2, steps=400)

@@ -14,7 +14,9 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Table
 
+from posthorn.engine.people import Membership
 from posthorn.engine.records import EligibilityKey, Firing
+from posthorn.engine.runs import RunState
 from posthorn.storage.copying.contents import COPIED, Limits, Row, columns, inserting
 from posthorn.storage.copying.copier import Copied, Copier
 from posthorn.storage.copying.ends import End
@@ -150,11 +152,20 @@ async def _make(folder: Path, *, seed: int, steps: int) -> Path:
     clock.advance(3 * 24 * 3600)
     await world.own()
     await store.append([factories.an_inbox_unit(received_ms=world.now_ms)])
-    await store.append([factories.a_unit(world.event(user="u1"), profile="u1", endpoints=())])
+    event = world.event(user="u1", context=b'{"depth":1}')
+    await store.append([factories.a_unit(event, profile="u1", endpoints=())])
     for work in await world.undecided():
         decision = factories.a_decision(work)
         firing = (EligibilityKey(automation=AUTOMATION, profile="u1", key=""), Firing(times=1, last_ms=world.now_ms))
-        await store.settle_decisions([world.decided(work, decisions=(decision,), firings=(firing,), count=True)])
+        changes = {
+            "profiles": (factories.a_profile("u1"), factories.a_profile("u2", merged_into=work.profile)),
+            "memberships": (Membership(segment="seg_1", profile=work.profile, is_in=True, since_ms=1),),
+            "runs": (factories.a_run(), factories.a_run(state=RunState.EXITED)),
+            "timers": (factories.a_timer(), factories.a_timer(due_ms=world.now_ms + 10**9)),
+        }
+        await store.settle_decisions(
+            [world.decided(work, decisions=(decision,), firings=(firing,), count=True, **changes)]
+        )
     await store.append([factories.an_inbox_unit(received_ms=world.later())])
     await world.publish()
     (work,) = await world.due(ENDPOINT, room=1)
@@ -167,6 +178,8 @@ async def _make(folder: Path, *, seed: int, steps: int) -> Path:
         factories.an_endpoint(),
         factories.an_event_type(),
         factories.an_automation(),
+        factories.an_automation_version(),
+        factories.a_segment(),
         factories.a_secret(),
     ):
         await store.insert(resource)

@@ -103,7 +103,7 @@ def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     connection.close()
-    with pytest.raises(StartRefused, match=r"newer Posthorn \(schema 9999, this one knows 0002\)"):
+    with pytest.raises(StartRefused, match=r"newer Posthorn \(schema 9999, this one knows 0003\)"):
         bring_up_to_date(path)
     assert version_of(path) == "9999"
 

@@ -9,6 +9,8 @@ from posthorn.storage.postgres.store import PostgresStore
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.conformance.journal import *
 from posthorn.testing.conformance.model import run_random_history
+from posthorn.testing.conformance.people import *
+from posthorn.testing.conformance.people_model import run_random_people
 from posthorn.testing.conformance.registry import *
 from posthorn.testing.conformance.work import *
 from posthorn.testing.memory import MemoryStore
@@ -31,3 +33,10 @@ async def test_the_database_agrees_with_the_memory_over_a_random_history(
     seed: int, store: PostgresStore, clock: ManualClock
 ) -> None:
     await run_random_history(store, MemoryStore(clock), seed=seed, steps=300)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_database_agrees_with_the_memory_over_a_random_history_of_people(
+    seed: int, store: PostgresStore, clock: ManualClock
+) -> None:
+    assert await run_random_people(store, MemoryStore(clock), clock, seed=seed, steps=300) > 20

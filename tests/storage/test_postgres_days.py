@@ -237,7 +237,7 @@ async def test_a_key_that_the_database_cannot_hold_is_remembered_all_the_same(wo
     (work,) = await world.undecided()
     firing = Firing(times=1, last_ms=world.now_ms)
     assert await world.store.settle_decisions([world.decided(work, firings=((key, firing),))]) == [True]
-    assert await world.store.firings([key]) == {key: firing}
+    assert await world.firings([key]) == {key: firing}
     assert await world.store.claimed(a_claim().scope, "c\0d", now_ms=world.now_ms) is not None
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from filled_journal import BY_ID, BY_UID, OF_ENDPOINT, PAGES, WORKSPACE, FilledJournal
 
-from posthorn.storage import journal_erasing
+from posthorn.engine.people import ProfileQuery
+from posthorn.engine.profiles import user_profile
+from posthorn.engine.runs import RunQuery, RunState
+from posthorn.storage import journal_erasing, people_erasing, people_queries
 from posthorn.storage.questions import Questions
 from posthorn.storage.sqlite.connection import DATABASE, connect
 from posthorn.storage.sqlite.database import spelled
@@ -22,14 +25,22 @@ NAMES = re.findall(r"^-- (\w+): ", files("posthorn.storage.sqlite").joinpath("ho
 COLUMNS = {
     "claim_all": 7,
     "insert_requests": 17,
-    "insert_events": 15,
+    "insert_events": 16,
     "insert_deliveries": 8,
-    "insert_rendered": 3,
+    "insert_rendered": 4,
     "insert_decision_work": 4,
     "live_deliveries": 6,
     "insert_attempts": 25,
     "insert_cancelled": 5,
     "live_decisions": 5,
+    "live_timers": 5,
+    "put_timers": 7,
+    "tell_timers": 7,
+    "put_profiles": 7,
+    "put_members": 3,
+    "put_runs": 11,
+    "firings": 3,
+    "counts": 2,
     "insert_decisions": 13,
     "put_firings": 5,
     "add_counts": 5,
@@ -107,7 +118,7 @@ def test_pruning_looks_only_at_what_is_old(database: sqlite3.Connection, sql: st
     assert walks(plan_of(database, sql)) == []
 
 
-@pytest.mark.parametrize("name", ["take", "take_decisions"])
+@pytest.mark.parametrize("name", ["take", "take_decisions", "take_timers"])
 def test_the_head_of_a_queue_is_read_in_order_without_sorting(database: sqlite3.Connection, name: str) -> None:
     assert [step for step in plan_of(database, spelled_out(name)) if "TEMP B-TREE" in step] == []
 
@@ -148,3 +159,45 @@ def test_what_is_erased_is_found_by_an_index(database: sqlite3.Connection, journ
         plan = plans_of(database, erasing)
         assert plan != []
         assert walks(plan) == []
+
+
+PERSON = user_profile(WORKSPACE, "user7")
+PEOPLE = {
+    "people": people_queries.profiles(ProfileQuery(workspace=WORKSPACE, after="a")),
+    "people backwards": people_queries.profiles(ProfileQuery(workspace=WORKSPACE, backwards=True)),
+    "members": people_queries.profiles(ProfileQuery(workspace=WORKSPACE, segment="seg_1", after="a")),
+    "runs": people_queries.runs(RunQuery(workspace=WORKSPACE, after="run_x")),
+    "runs of an automation": people_queries.runs(RunQuery(workspace=WORKSPACE, automation="auto_1")),
+    "active runs of an automation": people_queries.runs(
+        RunQuery(workspace=WORKSPACE, automation="auto_1", state=RunState.ACTIVE)
+    ),
+    "runs of a person": people_queries.runs(RunQuery(workspace=WORKSPACE, profile=PERSON, automation="auto_1")),
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_a_page_of_people_or_runs_is_read_in_order_without_sorting(database: sqlite3.Connection, name: str) -> None:
+    plan = plans_of(database, PEOPLE[name])
+    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    if name != "runs":
+        assert walks(plan) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [people_queries.one_profile(PERSON), people_queries.one_run(WORKSPACE, "run_1")], ids=["profile", "run"]
+)
+def test_a_person_and_a_run_are_found_by_an_index(database: sqlite3.Connection, asked: Questions[Any]) -> None:
+    assert walks(plans_of(database, asked)) == []
+
+
+def test_an_automations_runs_are_counted_in_an_index_alone(database: sqlite3.Connection) -> None:
+    database.execute("INSERT INTO run VALUES ('run_1', ?, 'auto_1', 1, 'p', '', 'active', 1, 1, 1, x'')", (WORKSPACE,))
+    plan = plans_of(database, people_queries.run_counts(WORKSPACE, "auto_1"))
+    assert plan[-1].startswith("SEARCH run USING COVERING INDEX run_automation")
+    assert walks(plan) == []
+
+
+def test_whoever_is_forgotten_is_found_by_indexes(database: sqlite3.Connection, journal: FilledJournal) -> None:
+    plan = plans_of(database, people_erasing.erase(PERSON, 5))
+    assert len(plan) > 20
+    assert walks(plan) == []

@@ -1,24 +1,32 @@
 """Everything people configured, in memory, as the hot path needs it. Follows the registry's changes."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import TypeVar, cast
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeVar, cast
 
+from posthorn.engine.flows import OnAnniversary, OnAttribute, OnSegment
+from posthorn.engine.listening import entry_types, run_types, triggers_of
 from posthorn.engine.ports import Registry
 from posthorn.engine.resources import (
+    KINDS,
     ApiKey,
     Application,
     Automation,
+    AutomationVersion,
     Change,
     Endpoint,
     EventType,
     Kind,
     Resource,
     Secret,
+    Segment,
     Source,
+    Workspace,
 )
 
 R = TypeVar("R", bound=Resource)
+Reaction = Literal["$attribute", "$segment"]
+"""What automations may react to beside events. No event type begins with a dollar sign."""
 
 
 class Directory:
@@ -30,7 +38,8 @@ class Directory:
         self._api_keys: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
-        self._automations: dict[tuple[str, str], dict[str, Automation]] = {}
+        self._automations: dict[tuple[str, str], dict[str, Automation]] = {}  #: by workspace and what they listen to
+        self._segments: dict[str, dict[str, Segment]] = {}
         self._seen = 0
         self.version = 0  #: grows with every change, for caches built on the directory
         self._refreshing = asyncio.Lock()
@@ -42,6 +51,12 @@ class Directory:
             for resource in await registry.all(kind):
                 self._put(kind, resource)
         await self.refresh(registry)
+
+    def fill(self, resources: Iterable[Resource]) -> None:
+        """Put resources in that no registry has, to try something out with."""
+        for resource in resources:
+            self._put(KINDS[type(resource)], resource)
+        self.version += 1
 
     async def refresh(self, registry: Registry) -> int:
         """Apply what was written since the last call; return how many changes there were."""
@@ -69,8 +84,10 @@ class Directory:
         elif isinstance(resource, Endpoint):
             self._endpoints.setdefault(resource.parent, {})[resource.id] = resource
         elif isinstance(resource, Automation):
-            lane = (resource.workspace, resource.trigger.event_type)
-            self._automations.setdefault(lane, {})[resource.id] = resource
+            for lane in _lanes_of(resource):
+                self._automations.setdefault(lane, {})[resource.id] = resource
+        elif isinstance(resource, Segment):
+            self._segments.setdefault(resource.workspace, {})[resource.id] = resource
 
     def _remove(self, kind: Kind, identifier: str) -> None:
         resource = self._by_id[kind].pop(identifier, None)
@@ -85,8 +102,10 @@ class Directory:
         elif isinstance(resource, Endpoint):
             self._endpoints.get(resource.parent, {}).pop(identifier, None)
         elif isinstance(resource, Automation):
-            lane = (resource.workspace, resource.trigger.event_type)
-            self._automations.get(lane, {}).pop(identifier, None)
+            for lane in _lanes_of(resource):
+                self._automations.get(lane, {}).pop(identifier, None)
+        elif isinstance(resource, Segment):
+            self._segments.get(resource.workspace, {}).pop(identifier, None)
 
     def _find(self, kind: Kind, identifier: str | None) -> Resource | None:
         return self._by_id[kind].get(identifier) if identifier is not None else None
@@ -130,9 +149,34 @@ class Directory:
         return cast("Automation | None", self._find(Kind.AUTOMATION, identifier))
 
     def automations_for(self, workspace: str, event_type: str) -> Iterable[Automation]:
-        """List the enabled automations that this event type triggers."""
+        """List the enabled automations that listen to this event type: it may let people in, or move their runs."""
         triggered = self._automations.get((workspace, event_type))
         return [automation for automation in triggered.values() if automation.enabled] if triggered else ()
+
+    def automation_version(self, workspace: str, automation: str, number: int) -> AutomationVersion | None:
+        """Find what an automation was in an earlier version, while that is kept."""
+        found = self._find_in(Kind.AUTOMATION_VERSION, workspace, automation, str(number))
+        return cast("AutomationVersion | None", found)
+
+    def automations_on(self, workspace: str, change: Reaction) -> Iterable[Automation]:
+        """List the enabled automations that react to another change of a person than an event."""
+        return self.automations_for(workspace, change)
+
+    def segments(self, workspace: str) -> Iterable[Segment]:
+        """List the segments of a workspace."""
+        return self._segments.get(workspace, {}).values()
+
+    def segment(self, workspace: str, id_or_uid: str) -> Segment | None:
+        """Find a segment by id or uid."""
+        return cast("Segment | None", self._find_in(Kind.SEGMENT, workspace, "", id_or_uid))
+
+    def segment_by_id(self, identifier: str) -> Segment | None:
+        """Find a segment by id."""
+        return cast("Segment | None", self._find(Kind.SEGMENT, identifier))
+
+    def workspace(self, identifier: str) -> Workspace | None:
+        """Find a workspace."""
+        return cast("Workspace | None", self._find(Kind.WORKSPACE, identifier))
 
     def secret(self, workspace: str, name: str) -> Secret | None:
         """Find a secret by name."""
@@ -146,3 +190,13 @@ class Directory:
             for resource in by_id.values()
             if isinstance(resource, resource_type)
         ]
+
+
+def _lanes_of(automation: Automation) -> Iterator[tuple[str, str]]:
+    for name in entry_types(automation) | run_types(automation):
+        yield automation.workspace, name
+    triggers = triggers_of(automation)
+    if any(isinstance(trigger, OnAttribute | OnAnniversary) for trigger in triggers):
+        yield automation.workspace, "$attribute"
+    if any(isinstance(trigger, OnSegment) for trigger in triggers):
+        yield automation.workspace, "$segment"

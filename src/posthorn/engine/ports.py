@@ -4,7 +4,7 @@ WorkStore carries the hot path, Cluster who shares it, Registry what people conf
 `errors.StoreUnavailable` when the store cannot answer or commit now; then nothing of the call was written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -22,6 +22,7 @@ from posthorn.engine.journal import (
     TailPage,
     Thread,
 )
+from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.records import (
     Append,
     AppendResult,
@@ -30,18 +31,19 @@ from posthorn.engine.records import (
     Decided,
     Decision,
     DecisionWork,
-    EligibilityKey,
     Event,
     EventCount,
-    Firing,
     LaneRead,
     Lease,
     NewDelivery,
     ReadyEndpoint,
+    Recall,
+    Recalled,
     Settlement,
     Taken,
 )
 from posthorn.engine.resources import Change, Kind, Resource, ResourceQuery
+from posthorn.engine.runs import Run, RunPage, RunQuery, Timer
 
 TAKE_BYTES = 8 * 1024 * 1024
 """How many bytes of payloads one `take` may bring into memory before it stops."""
@@ -104,15 +106,15 @@ class WorkStore(Protocol):
 
     async def take_decisions(
         self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
-    ) -> list[DecisionWork]:
-        """Read up to `room` events that wait to be decided, oldest first, leaving out the ids in `held`.
+    ) -> list[DecisionWork | Timer]:
+        """Read up to `room` events that wait to be decided and timers that are due, oldest first, without those held.
 
         What is due before `since_ms` is left out: the caller knows that it was decided.
         """
         ...
 
-    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
-        """Return what is remembered of these keys; a key that never fired is absent."""
+    async def recall(self, wanted: Recall) -> Recalled:
+        """Return what is remembered; one question for each part that is asked for."""
         ...
 
     async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
@@ -262,7 +264,39 @@ class Journal(Protocol):
         ...
 
 
-class Store(WorkStore, Cluster, Registry, Journal, Protocol):
+class People(Protocol):
+    """Profiles and runs, for reading; and what a person may ask to be forgotten."""
+
+    async def profile(self, key: str) -> Profile | None:
+        """One profile. One that was merged away is returned as it is, with `merged_into`."""
+        ...
+
+    async def profiles(self, query: ProfileQuery) -> ProfilePage:
+        """Profiles by user id."""
+        ...
+
+    async def run(self, workspace: str, identifier: str) -> Run | None:
+        """One run, whole."""
+        ...
+
+    async def runs(self, query: RunQuery) -> RunPage:
+        """Runs of an automation or of a profile, newest first."""
+        ...
+
+    async def run_counts(self, workspace: str, automation: str) -> dict[str, int]:
+        """How many runs of an automation there are, by state."""
+        ...
+
+    async def erase(self, key: str, *, most: int) -> int:
+        """Forget a person: profile, counters, firings, memberships, runs, timers, and all of the journal.
+
+        Deletes up to `most` rows and returns how many; 0 when nothing is left. The captured requests, events (payload
+        and all), decisions, deliveries, what was rendered and attempts of the person go, queued deliveries too.
+        """
+        ...
+
+
+class Store(WorkStore, Cluster, Registry, Journal, People, Protocol):
     """All ports over one open store."""
 
     def figures(self) -> dict[str, int]:

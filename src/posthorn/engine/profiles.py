@@ -1,12 +1,17 @@
 """Whose history an event belongs to, and whether there is anything to decide about it."""
 
 from posthorn.engine.directory import Directory
-from posthorn.engine.resources import Always
+from posthorn.engine.flows import Always
 
 
 def user_profile(workspace: str, user: str) -> str:
     """Name a person's profile."""
     return f"{workspace}/user/{user}"
+
+
+def automation_profile(workspace: str, automation: str) -> str:
+    """Name the line in which an automation's own work waits: its schedule."""
+    return f"{workspace}/automation/{automation}"
 
 
 def shared_profile(workspace: str) -> str:

@@ -4,10 +4,14 @@
 at thousands of events a second its passes would cost more than the objects.
 """
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
 from msgspec import Struct
+
+from posthorn.engine.people import Membership, Profile
+from posthorn.engine.runs import Run, Timer
 
 
 class RequestOutcome(StrEnum):
@@ -81,6 +85,7 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     content_type: str | None = None  #: None means application/json
     content_encoding: str | None = None
     payload: bytes | None = None  #: None when the captured request keeps it: bytes are stored once
+    context: bytes | None = None  #: JSON of an `engine.people.EventContext`
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True, gc=False):
@@ -99,6 +104,7 @@ class RenderedRequest(Struct, frozen=True, kw_only=True, gc=False):
 
     shown: bytes  #: JSON of an OutgoingRequest
     sealed: str | None = None  #: None when no secret is in it, and `shown` is the real one
+    tells: "Timer | None" = None  #: what to queue, due at once, when the delivery has ended for good
 
 
 class OutgoingRequest(Struct, frozen=True, kw_only=True):
@@ -108,6 +114,10 @@ class OutgoingRequest(Struct, frozen=True, kw_only=True):
     url: str
     headers: tuple[tuple[str, str], ...]
     body: str | None
+    connector: str | None = None  #: "name/action" of the catalogue: it says what the answer means
+    account: dict[str, str] | None = None
+    """The connector's credentials, for what each attempt computes anew and for what must be hidden. Only in what is
+    sealed."""
 
 
 class Claim(Struct, frozen=True, kw_only=True, gc=False):
@@ -289,15 +299,56 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
     delivery: str | None = None
 
 
-class Decided(Struct, frozen=True, kw_only=True, gc=False):
-    """All that one event's decision changes, committed together or not at all."""
+class Recall(Struct, frozen=True, kw_only=True, gc=False):
+    """What deciding a batch needs to know. Every part may be empty, and then costs nothing."""
 
-    work: DecisionWork
+    firings: AbstractSet[EligibilityKey] = frozenset()
+    counts: AbstractSet[tuple[str, str]] = frozenset()  #: (profile, event type)
+    profiles: AbstractSet[str] = frozenset()
+    active_runs: AbstractSet[str] = frozenset()  #: profiles whose active runs are wanted
+    runs: AbstractSet[str] = frozenset()  #: ids
+    answers: AbstractSet[str] = frozenset()  #: deliveries whose last attempt is wanted
+
+
+class Recalled(Struct, frozen=True, kw_only=True, gc=False):
+    """What was found; what is not there is absent."""
+
+    firings: Mapping[EligibilityKey, Firing] = {}
+    counts: "Mapping[tuple[str, str], EventCount]" = {}
+    profiles: Mapping[str, Profile] = {}
+    runs: Mapping[str, Run] = {}  #: by id: those named, and the active ones of the profiles named
+    answers: Mapping[str, Attempt] = {}  #: by delivery
+
+
+class NewEvent(Struct, frozen=True, kw_only=True, gc=False):
+    """An event that a decision brings about. `profile` None means that nothing is to be decided about it."""
+
+    event: Event
+    profile: str | None
+
+
+class Decided(Struct, frozen=True, kw_only=True, gc=False):
+    """All that one event or timer changes, committed together or not at all.
+
+    What is put (firings, profiles, runs) replaces what was there; of several in a batch the last one counts.
+    """
+
+    work: "DecisionWork | Timer"
     epoch: int
     decisions: tuple[Decision, ...] = ()
     deliveries: tuple[NewDelivery, ...] = ()
     firings: tuple[tuple[EligibilityKey, Firing], ...] = ()
     count: bool = False  #: add one to the profile's counter of this event type
+    profiles: tuple[Profile, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    runs: tuple[Run, ...] = ()
+    timers: tuple[Timer, ...] = ()  #: to queue; one with an id that waits already takes its place
+    unwanted: tuple[str, ...] = ()  #: ids of timers to take off the queue, where they are still there
+    events: tuple[NewEvent, ...] = ()
+    absorbs: str | None = None
+    """A profile whose counters and firings are added to those of this work's profile: it was merged into it."""
+    moved_to: str | None = None
+    """The profile that this work waits for from now on, at its place by due; nothing else is changed then."""
 
 
 class EventCount(Struct, frozen=True, kw_only=True, gc=False):

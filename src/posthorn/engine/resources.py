@@ -6,11 +6,18 @@ that they are bound to is the resource's id.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from posthorn.engine.brokers import BrokerSettings
+from posthorn.engine.flows import (
+    Always,
+    Eligibility,
+    EventTrigger,
+    Flow,
+    SendStep,
+)
 from posthorn.signing import NoVerification, Verification
 
 
@@ -24,6 +31,8 @@ class Kind(StrEnum):
     ENDPOINT = "endpoint"
     EVENT_TYPE = "event_type"
     AUTOMATION = "automation"
+    AUTOMATION_VERSION = "automation_version"
+    SEGMENT = "segment"
     SECRET = "secret"  # noqa: S105 - a kind, not a credential
 
 
@@ -38,10 +47,23 @@ class Resource(Struct, frozen=True, kw_only=True):
     updated_ms: int
 
 
+class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """At most so many messages to one person in a time, of a channel or with a tag; of any when neither is named."""
+
+    most: Annotated[int, Meta(ge=1, le=1000)]
+    seconds: Annotated[int, Meta(ge=60, le=31 * 86_400)] | None = None  #: any so many seconds on end
+    period: Literal["day", "week", "month"] | None = None  #: or calendar time in the person's zone: one of the two
+    channel: str | None = None
+    tag: str | None = None
+
+
 class Workspace(Resource, frozen=True, kw_only=True):
     """The tenant boundary. Its `workspace` is its own id."""
 
     name: str
+    time_zone: str = "UTC"  #: of people whose own is not known
+    caps: tuple[Cap, ...] = ()
+    content_blocks: dict[str, str] = {}  #: by name: pieces that templates of the Braze dialect include
 
 
 class ApiKey(Resource, frozen=True, kw_only=True):
@@ -75,8 +97,42 @@ class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
     body: str | None = None  #: None answers with the ids of the request and the event
 
 
+class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """Where something stands in a request. Exactly one of the two is set."""
+
+    header: str | None = None
+    field: str | None = None  #: dot path into the JSON body; a number is a place in an array
+
+
+class FieldsMapping(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", tag="fields"
+):
+    """Reads an event out of a request by naming places in it. What is not found there is left as it is without one."""
+
+    user: Place | None = None
+    event_type: Place | None = None
+    time: Place | None = None
+    id: Place | None = None
+    attributes: dict[Annotated[str, Meta(min_length=1, max_length=256)], Place] = {}  #: what it sets of the user
+
+
+class CloudEventsMapping(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", tag="cloudevents"
+):
+    """Reads requests as CloudEvents 1.0 in structured, batched or binary mode."""
+
+    user: str = "user"  #: the attribute that names the person, or `data.` and a dot path
+
+
+class TrackingMapping(Struct, frozen=True, forbid_unknown_fields=True, tag="tracking"):
+    """The source takes Segment's tracking calls, and its token is their write key; it has no inbox address."""
+
+
+SourceMapping = FieldsMapping | CloudEventsMapping | TrackingMapping
+
+
 class Source(Resource, frozen=True, kw_only=True):
-    """An inbound address of ours, or a broker that we consume from: one of the two for good.
+    """An inbound address of ours, a broker that we consume from, or a write key: one of them for good.
 
     A broker's source has a token too, but a `token_digest` that no token has: there is no way in by HTTP.
     """
@@ -93,6 +149,7 @@ class Source(Resource, frozen=True, kw_only=True):
     event_type: str = "webhook.received"  #: a template over `request` and `body`
     body_limit_bytes: int = 10 * 1024 * 1024
     enabled: bool = True
+    mapping: SourceMapping | None = None  #: None keeps a request as one event without a user
 
 
 class Application(Resource, frozen=True, kw_only=True):
@@ -132,58 +189,33 @@ class EventType(Resource, frozen=True, kw_only=True):
     retry_schedule_seconds: tuple[int, ...] | None = None
 
 
-class EventTrigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Fires on events of this type, and of this source when one is named."""
-
-    event_type: Annotated[str, Meta(min_length=1, max_length=256)]
-    source: str | None = None
-
-
-class Always(Struct, frozen=True, forbid_unknown_fields=True, tag="always"):
-    """Every matching event fires."""
-
-
-class Once(Struct, frozen=True, forbid_unknown_fields=True, tag="once"):
-    """The first matching event of a profile fires, and never another."""
-
-
-class OncePerKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="once_per_key"):
-    """The first matching event of a profile for each rendered key fires."""
-
-    key: Annotated[str, Meta(min_length=1, max_length=4096)]  #: a template, such as {{ event.data.mode }}
-
-
-class AgainAfter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="again_after"):
-    """A matching event fires when the last firing for the profile is at least so long ago."""
-
-    seconds: Annotated[int, Meta(ge=1)]
-
-
-Eligibility = Always | Once | OncePerKey | AgainAfter
-
-
-class SendStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A request to make. URL, header values and body are templates."""
-
-    url: Annotated[str, Meta(min_length=1, max_length=8192)]
-    method: str = "POST"
-    headers: dict[str, str] = {}
-    body: Annotated[str, Meta(max_length=256 * 1024)] | None = None  #: None sends the event's payload unchanged
-
-
 class Automation(Resource, frozen=True, kw_only=True):
-    """Trigger, conditions, eligibility, step; every edit is a new version."""
+    """Triggers, conditions, eligibility, steps; every edit is a new version."""
 
     name: str
     enabled: bool = True
     version: int = 1
-    trigger: EventTrigger
+    trigger: EventTrigger | None = None  #: the simplest form, like one `OnEvent` in `flow`
     conditions: Any = None  #: the tree as JSON; `posthorn.conditions` decodes it
     eligibility: Eligibility = Always()
-    send: SendStep
+    send: SendStep | None = None  #: the simplest form, like one `Send` in `flow`
+    flow: Flow | None = None
     secrets: tuple[SealedSecret, ...] = ()  #: sign its requests, like an endpoint's
     throttle_rate: int | None = None
     retry_schedule_seconds: tuple[int, ...] | None = None
+
+
+class AutomationVersion(Resource, frozen=True, kw_only=True):
+    """What an automation was when it was published. `parent` is the automation, `uid` the number of the version."""
+
+    automation: Automation
+
+
+class Segment(Resource, frozen=True, kw_only=True):
+    """A named condition over profiles."""
+
+    name: str
+    conditions: Any  #: the tree as JSON
 
 
 class Secret(Resource, frozen=True, kw_only=True):
@@ -200,6 +232,8 @@ TYPES: dict[Kind, type[Resource]] = {
     Kind.ENDPOINT: Endpoint,
     Kind.EVENT_TYPE: EventType,
     Kind.AUTOMATION: Automation,
+    Kind.AUTOMATION_VERSION: AutomationVersion,
+    Kind.SEGMENT: Segment,
     Kind.SECRET: Secret,
 }
 KINDS: dict[type[Resource], Kind] = {resource_type: kind for kind, resource_type in TYPES.items()}

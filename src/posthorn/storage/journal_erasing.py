@@ -8,8 +8,10 @@ from posthorn.storage.tables import attempt, event, request
 
 
 def forget_payload(workspace: str, identifier: str) -> Questions[bool]:
-    """Erase the bytes of an event wherever they are stored. False when there is no such event."""
-    erased = update(event).where(event.c.workspace == workspace).values(payload=b"").returning(event.c.request)
+    """Erase the bytes of an event wherever they are, and what came with it. False when there is no such event."""
+    erased = (
+        update(event).where(event.c.workspace == workspace).values(payload=b"", context=None).returning(event.c.request)
+    )
     row = yield from by_id(erased, event, identifier)
     if row is None:
         return False

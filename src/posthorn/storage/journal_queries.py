@@ -10,7 +10,9 @@ from posthorn.engine.records import CapturedRequest, Decision, DeliveryState, Ev
 from posthorn.storage.journal_pages import page
 from posthorn.storage.journal_rows import (
     ATTEMPT,
+    BARE_EVENT,
     BODY,
+    CONTEXT,
     DECISION,
     EVENT,
     NO_BODY,
@@ -68,7 +70,7 @@ def one_event(workspace: str, identifier: str, application: str | None) -> Quest
 
 def events(query: EventQuery) -> Questions[Page[Event]]:
     """Ask for events; their payloads only when the query does."""
-    statement = events_with_payload() if query.with_payload else select(*EVENT, NO_BYTES)
+    statement = events_with_payload() if query.with_payload else select(*BARE_EVENT)
     # The indexes that begin with the workspace keep the order of commits for one user or one type.
     is_indexed = query.user is not None or (len(query.types) == 1 and query.application is None)
     workspace = event.c.workspace if is_indexed else Filtered(event.c.workspace)
@@ -84,7 +86,7 @@ def events(query: EventQuery) -> Questions[Page[Event]]:
 
 def events_of(workspace: str, identifiers: Collection[str], *, with_payload: bool) -> Questions[dict[str, Event]]:
     """Ask for several events by id. Those that are gone, or another workspace's, are absent."""
-    statement = events_with_payload() if with_payload else select(*EVENT, NO_BYTES)
+    statement = events_with_payload() if with_payload else select(*BARE_EVENT)
     statement = statement.where(event.c.workspace == workspace)
     found: dict[str, Event] = {}
     for is_near in (True, False):
@@ -133,10 +135,10 @@ def decisions(query: DecisionQuery) -> Questions[Page[Decision]]:
 
 
 def events_with_payload() -> AnySelect:
-    """Select events with their bytes, from wherever they are stored."""
+    """Select events with their bytes, from wherever they are stored, and what came with them."""
     # A value and no join: it is looked up only for an event without bytes of its own, and only for the rows of a page.
     body = select(request.c.body).where(request.c.id == event.c.request, beside(request.c.seq, event.c.seq)).limit(1)
-    return select(*EVENT, func.coalesce(event.c.payload, body.scalar_subquery()))
+    return select(*EVENT, func.coalesce(event.c.payload, body.scalar_subquery()), CONTEXT)
 
 
 def _attempts(query: AttemptQuery) -> AnySelect:

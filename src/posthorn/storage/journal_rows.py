@@ -39,11 +39,14 @@ ATTEMPT = [
 ]  # fmt: skip
 
 BODY = request.c.body
+CONTEXT = event.c.context
 NO_BODY: ColumnElement[Any] = literal(b"")
 """In place of a request's body, which a record has to have."""
 NO_BYTES: ColumnElement[Any] = null()
 """In place of a payload or a response body."""
 RESPONSE_BODY = attempt.c.response_body
+BARE_EVENT = [*EVENT, NO_BYTES, NO_BYTES]
+"""An event without what it says: neither payload nor context."""
 
 
 def to_request(row: Any) -> CapturedRequest:
@@ -69,7 +72,7 @@ def to_request(row: Any) -> CapturedRequest:
 
 
 def to_event(row: Any) -> Event:
-    """Read EVENT and, in column 13, the payload or NULL."""
+    """Read EVENT and, in columns 13 and 14, payload and context or NULL."""
     return Event(
         id=row[0],
         workspace=row[1],
@@ -85,6 +88,7 @@ def to_event(row: Any) -> Event:
         content_type=row[11],
         content_encoding=row[12],
         payload=row[13],
+        context=row[14],
     )
 
 

@@ -15,9 +15,9 @@ from posthorn.storage.journal_deliveries import of_event, one_delivery
 from posthorn.storage.journal_queries import events_with_payload, one_request
 from posthorn.storage.journal_rows import (
     ATTEMPT,
+    BARE_EVENT,
     BODY,
     DECISION,
-    EVENT,
     NO_BODY,
     NO_BYTES,
     REQUEST,
@@ -34,7 +34,7 @@ JournalRow = CapturedRequest | Event | Decision | Attempt
 
 _TAILED: tuple[tuple[Table, list[ColumnElement[Any]], Callable[[Any], JournalRow]], ...] = (
     (request, [*REQUEST, NO_BODY], to_request),
-    (event, [*EVENT, NO_BYTES], to_event),
+    (event, [*BARE_EVENT], to_event),
     (decision, [*DECISION], to_decision),
     (attempt, [*ATTEMPT, NO_BYTES], to_attempt),
 )

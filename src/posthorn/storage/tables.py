@@ -1,7 +1,7 @@
 """The tables, for both databases. Migrations must add up to exactly this; a test proves it.
 
 `seq` orders journal rows by commit: `(commit time in ms) << 20` plus a counter, so it is the time index as well.
-The queues (`delivery`, `decision_work`) are narrow: payloads stay in `event` and `request`, stored once.
+The queues (`delivery`, `decision_work`, `timer`) are narrow: payloads stay in `event` and `request`, stored once.
 
 PostgreSQL keeps the journal tables in a partition for each UTC day, so nothing but `seq` is unique over all of them.
 """
@@ -115,6 +115,7 @@ event = Table(
     Column("content_type", Text),
     Column("content_encoding", Text),
     Column("payload", LargeBinary),
+    Column("context", LargeBinary),
     *_identity("event"),
     *_in_order("event_by_type", "workspace", "type"),
     *_in_order("event_application", "application", where="application IS NOT NULL"),
@@ -146,6 +147,7 @@ rendered = Table(
     Column("delivery", Text, primary_key=True, nullable=False),
     _required("shown", LargeBinary),
     Column("sealed", Text),
+    Column("tells", LargeBinary),
 )
 
 cancelled = Table(
@@ -206,6 +208,68 @@ decision_work = Table(
     sqlite_with_rowid=False,
 )
 
+timer = Table(
+    "timer",
+    metadata,
+    _required("due_ms", BigInteger),
+    _required("id", Text),
+    _required("shard", SmallInteger),
+    _required("profile", Text),
+    _required("kind", Text),
+    _required("about", Text),
+    _required("data", LargeBinary),
+    PrimaryKeyConstraint("due_ms", "id"),
+    Index("timer_id", "id", unique=True),
+    Index("timer_profile", "profile").ddl_if(dialect="sqlite"),
+    Index("timer_due", "due_ms").ddl_if(dialect="postgresql"),  # where the primary key begins with the shard
+    sqlite_with_rowid=False,
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    _required("workspace", Text),
+    _required("automation", Text),
+    _required("version", BigInteger),
+    _required("profile", Text),
+    _required("key", Text),
+    _required("state", Text),
+    _required("entered_ms", BigInteger),
+    _required("changed_ms", BigInteger),
+    Column("wake_ms", BigInteger),
+    _required("document", LargeBinary),
+    _partial("run_active", "profile", where="state = 'active'"),
+    Index("run_automation", "automation", "state", "id"),
+    Index("run_profile", "profile", "id"),
+    _partial("run_ended", "changed_ms", where="state <> 'active'"),
+)
+
+profile = Table(
+    "profile",
+    metadata,
+    Column("key", Text, primary_key=True, nullable=False),
+    _required("workspace", Text),
+    _required("user", Text),
+    Column("merged", Text),
+    _required("created_ms", BigInteger),
+    _required("updated_ms", BigInteger),
+    _required("document", LargeBinary),
+    _partial("profile_user", "workspace", "user", where="merged IS NULL"),
+    _partial("profile_merged", "merged", where="merged IS NOT NULL"),
+)
+
+member = Table(
+    "member",
+    metadata,
+    _required("segment", Text),
+    _required("profile", Text),
+    _required("since_ms", BigInteger),
+    PrimaryKeyConstraint("segment", "profile"),
+    Index("member_profile", "profile"),
+    sqlite_with_rowid=False,
+)
+
 firing = Table(
     "firing",
     metadata,
@@ -215,6 +279,7 @@ firing = Table(
     _required("times", BigInteger),
     _required("last_ms", BigInteger),
     PrimaryKeyConstraint("automation", "profile", "key"),
+    Index("firing_profile", "profile"),
     sqlite_with_rowid=False,
 )
 
@@ -249,6 +314,7 @@ decision = Table(
     *_identity("decision"),
     Index("decision_event", "event"),
     *_in_order("decision_automation", "automation"),
+    *_in_order("decision_profile", "profile"),
 )
 
 shard = Table(

@@ -61,6 +61,12 @@ _SIGNALS = (
         level=Level.WARNING,
     ),
     Signal(
+        name="content.failed",
+        meaning="A request that a template made got no answer; its host is left alone for a while.",
+        facts={"code": "stable code of the failure"},
+        level=Level.WARNING,
+    ),
+    Signal(
         name="decision.made",
         meaning="An automation did or did not fire for an event.",
         facts={"outcome": "fired, not_matched, not_eligible or failed"},

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from posthorn import ids
-from posthorn.engine import resources
+from posthorn.engine import flows, resources
 from posthorn.engine.cluster import Node, Role
+from posthorn.engine.people import Device, Profile
+from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import (
     Append,
     Attempt,
@@ -24,6 +26,7 @@ from posthorn.engine.records import (
     RenderedRequest,
     RequestOutcome,
 )
+from posthorn.engine.runs import Run, RunState, Timer, TimerKind
 from posthorn.engine.shards import shard_of
 from posthorn.testing.clock import START_MS
 
@@ -196,6 +199,62 @@ def a_decision(work: DecisionWork, **overrides: Any) -> Decision:
     return Decision(**(fields | overrides))
 
 
+def a_profile(user: str = "ann", **overrides: Any) -> Profile:
+    """Make a person's profile with something of everything."""
+    workspace = overrides.get("workspace", WORKSPACE)
+    fields: dict[str, Any] = {
+        "key": user_profile(workspace, user),
+        "workspace": workspace,
+        "user": user,
+        "created_ms": START_MS,
+        "updated_ms": START_MS,
+        "attributes": {"name": "Zoë", "address": {"lines": ["a", 1, 2.5, None, True]}},
+        "subscriptions": {"email": "opted_in"},
+        "time_zone": "Europe/Moscow",
+        "locale": "zh-Hans-CN",
+        "devices": (Device(id="phone", platform="ios"),),
+        "windows": {"w1": [START_MS, START_MS + 1]},
+        "segments": {"seg_1": START_MS},
+        "messages": {"any": [START_MS]},
+    }
+    return Profile(**(fields | overrides))
+
+
+def a_run(**overrides: Any) -> Run:
+    """Make a run that waits."""
+    entered_ms = overrides.get("entered_ms", START_MS)
+    fields: dict[str, Any] = {
+        "id": ids.new_id("run", entered_ms),
+        "workspace": WORKSPACE,
+        "automation": AUTOMATION,
+        "version": 1,
+        "profile": user_profile(WORKSPACE, "ann"),
+        "key": "",
+        "state": RunState.ACTIVE,
+        "entered_ms": entered_ms,
+        "changed_ms": entered_ms,
+        "wake_ms": None,
+        "document": b'{"path":[]}',
+    }
+    return Run(**(fields | overrides))
+
+
+def a_timer(**overrides: Any) -> Timer:
+    """Make a timer that wakes a run."""
+    due_ms = overrides.get("due_ms", START_MS)
+    profile = overrides.get("profile", user_profile(WORKSPACE, "ann"))
+    fields: dict[str, Any] = {
+        "id": ids.new_id("timer", due_ms),
+        "shard": shard_of(profile),
+        "due_ms": due_ms,
+        "profile": profile,
+        "kind": TimerKind.RUN,
+        "about": ids.first_id("run", START_MS),
+        "data": b"\x00{}",
+    }
+    return Timer(**(fields | overrides))
+
+
 def a_node(**overrides: Any) -> Node:
     """Make a node that was seen just now and counts as alive for seven seconds."""
     seen_ms = overrides.get("seen_ms", START_MS)
@@ -278,10 +337,24 @@ def an_automation(**overrides: Any) -> resources.Automation:
     """Make an automation that sends every `order.paid` on, unchanged."""
     fields: dict[str, Any] = {
         "name": "an automation",
-        "trigger": resources.EventTrigger(event_type="order.paid"),
-        "send": resources.SendStep(url="https://example.test/automated"),
+        "trigger": flows.EventTrigger(event_type="order.paid"),
+        "send": flows.SendStep(url="https://example.test/automated"),
     }
     return resources.Automation(**(_resource(ids.AUTOMATION, overrides) | fields | overrides))
+
+
+def an_automation_version(**overrides: Any) -> resources.AutomationVersion:
+    """Make the published first version of an automation."""
+    automation = overrides.get("automation", an_automation())
+    fields: dict[str, Any] = {"parent": automation.id, "uid": str(automation.version), "automation": automation}
+    return resources.AutomationVersion(**(_resource("autoversion", overrides) | fields | overrides))
+
+
+def a_segment(**overrides: Any) -> resources.Segment:
+    """Make a segment of people with a plan."""
+    conditions = {"field": "profile.attributes.plan", "op": "eq", "value": "gold"}
+    fields: dict[str, Any] = {"name": "a segment", "conditions": conditions}
+    return resources.Segment(**(_resource("seg", overrides) | fields | overrides))
 
 
 def a_secret(**overrides: Any) -> resources.Secret:

@@ -11,6 +11,7 @@ from posthorn.testing.memory_cluster import MemoryCluster
 from posthorn.testing.memory_decisions import MemoryDecisions
 from posthorn.testing.memory_deliveries import MemoryDeliveries
 from posthorn.testing.memory_journal import MemoryJournal
+from posthorn.testing.memory_people import MemoryPeople
 from posthorn.testing.memory_registry import MemoryRegistry
 from posthorn.testing.memory_retention import MemoryRetention
 from posthorn.testing.memory_tables import Tables
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from posthorn.engine.ports import Store
 
 
-class MemoryStore(MemoryDeliveries, MemoryDecisions, MemoryRetention, MemoryCluster, MemoryRegistry, MemoryJournal):
+class MemoryStore(
+    MemoryDeliveries, MemoryDecisions, MemoryRetention, MemoryCluster, MemoryRegistry, MemoryJournal, MemoryPeople
+):
     """A Store that forgets everything when it is dropped.
 
     The clock only tells `append` which claims have expired; everything else is given its time by the caller.

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from posthorn.clock import HOUR_MS
 from posthorn.engine.cluster import Node, NodeStanding, Stage
 from posthorn.engine.records import Lease
-from posthorn.testing.memory_tables import Ownership, TableReader
+from posthorn.engine.runs import Timer
+from posthorn.testing.memory_tables import Ownership, TableReader, Undecided
 
 
 class MemoryCluster(TableReader):
@@ -68,7 +69,8 @@ class MemoryCluster(TableReader):
     def _standing(self, node: Node, now_ms: int) -> NodeStanding:
         deciding = self._owned(node.id, Stage.DECIDE, now_ms)
         delivering = self._owned(node.id, Stage.DELIVER, now_ms)
-        waiting = [row.due_ms for row in self._tables.undecided.values() if row.shard in deciding]
+        queue: list[Undecided | Timer] = [*self._tables.undecided.values(), *self._tables.timers.values()]
+        waiting = [row.due_ms for row in queue if row.shard in deciding]
         queued = [row.due_ms for row in self._tables.deliveries.values() if row.is_pending and row.shard in delivering]
         return NodeStanding(
             node=node,

@@ -117,6 +117,7 @@ class MemoryDeliveries(TableReader):
 
         A row is unchanged while it is pending with the same `due_ms`; whoever moves a row must move its due.
         The delivery's end state is its attempt's. An attempt made ends a manual trigger; a deferral does not.
+        What it tells at its end is due at the store's own present, each time that it ends: a replay tells again.
         """
         applied = [self._settle_delivery(settlement) for settlement in settlements]
         attempts = [
@@ -133,7 +134,8 @@ class MemoryDeliveries(TableReader):
             return False
         if not self._tables.holds(Stage.DELIVER, row.shard, settlement.epoch):
             return False
-        self._tables.deliveries[row.id] = _settled(row, settlement)
+        settled = self._tables.deliveries[row.id] = _settled(row, settlement)
+        self._tables.tell(settled)
         return True
 
     async def enqueue(self, delivery: NewDelivery) -> None:
@@ -160,7 +162,9 @@ class MemoryDeliveries(TableReader):
         row = self._tables.deliveries.get(delivery)
         if row is None or not row.is_pending:
             return False
-        self._tables.deliveries[delivery] = replace(row, state=DeliveryState.CANCELLED, reason=reason)
+        cancelled = replace(row, state=DeliveryState.CANCELLED, reason=reason)
+        self._tables.deliveries[delivery] = cancelled
+        self._tables.tell(cancelled)
         self._tables.commits += 1
         return True
 

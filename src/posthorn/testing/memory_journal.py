@@ -54,7 +54,7 @@ class MemoryJournal(TableReader):
         return next((self._tables.with_payload(event) for event in named), None)
 
     async def events(self, query: EventQuery) -> Page[Event]:
-        """Events; the payload is None unless the query asks for it."""
+        """Events; payload and context are None unless the query asks for the payload."""
 
         def wanted(row: Event) -> bool:
             return (
@@ -69,7 +69,7 @@ class MemoryJournal(TableReader):
         return Page(rows=[self._shown(row, with_payload=query.with_payload) for row in page.rows], done=page.done)
 
     def _shown(self, event: Event, *, with_payload: bool) -> Event:
-        return self._tables.with_payload(event) if with_payload else replace(event, payload=None)
+        return self._tables.with_payload(event) if with_payload else _bare(event)
 
     async def delivery(self, workspace: str, identifier: str) -> DeliveryRow | None:
         """One delivery with its present state."""
@@ -205,13 +205,15 @@ class MemoryJournal(TableReader):
     async def forget_payload(self, workspace: str, event: str) -> bool:
         """Empty the payload of the event and the body of every request that brought it, repeats included.
 
+        What came with the event, its context, goes as well: it says the same of the person.
+
         False when there is no such event. A delivery that is still pending goes on with an empty payload.
         """
         tables = self._tables
         numbered = tables.events.get(event)
         if numbered is None or numbered.row.workspace != workspace:
             return False
-        tables.events[event] = Numbered(numbered.number, replace(numbered.row, payload=b""))
+        tables.events[event] = Numbered(numbered.number, replace(numbered.row, payload=b"", context=None))
         for place, one in tables.requests.items():
             if one.row.event == event or place == numbered.row.request:
                 tables.requests[place] = Numbered(one.number, replace(one.row, body=b""))
@@ -235,4 +237,8 @@ def _without_bytes(row: JournalRow) -> JournalRow:
         return replace(row, body=b"")
     if isinstance(row, Attempt):
         return replace(row, response_body=None)
-    return replace(row, payload=None) if isinstance(row, Event) else row
+    return _bare(row) if isinstance(row, Event) else row
+
+
+def _bare(event: Event) -> Event:
+    return replace(event, payload=None, context=None)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from posthorn import ids
 from posthorn.engine.records import Claim
+from posthorn.engine.runs import RunState
 from posthorn.testing.memory_tables import TableReader
 
 Row = TypeVar("Row")
@@ -31,12 +32,14 @@ class MemoryRetention(TableReader):
         """Delete up to `most` rows, each older by its own time; a finished delivery counts, by its id's time.
 
         The event of a pending delivery or of decision work stays with its request; so do the attempts and the
-        decision of a pending delivery. A request that keeps a payload never goes before its event.
+        decision of a pending delivery. A request that keeps a payload never goes before its event. Runs that ended go
+        by their last change, active ones never.
         """
         self._tables.commits += 1
         gone = self._prune_outcomes(before_ms, most)
         gone += self._prune_events(before_ms, most - gone)
-        return gone + self._prune_requests(before_ms, most - gone)
+        gone += self._prune_requests(before_ms, most - gone)
+        return gone + self._prune_runs(before_ms, most - gone)
 
     def _prune_outcomes(self, before_ms: int, most: int) -> int:
         tables = self._tables
@@ -77,6 +80,13 @@ class MemoryRetention(TableReader):
             if numbered.row.received_ms < before_ms and place not in kept
         )
         return _delete(tables.requests, requests, most)
+
+    def _prune_runs(self, before_ms: int, most: int) -> int:
+        runs = self._tables.runs
+        ended = (
+            place for place, run in runs.items() if run.state is not RunState.ACTIVE and run.changed_ms < before_ms
+        )
+        return _delete(runs, ended, most)
 
 
 def _delete(table: dict[str, Row], places: Iterable[str], most: int) -> int:

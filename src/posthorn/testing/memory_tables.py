@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from posthorn.clock import Clock
 from posthorn.engine.cluster import Node, Stage
 from posthorn.engine.journal import DeliveryRow
+from posthorn.engine.people import Profile
 from posthorn.engine.records import (
     Attempt,
     CapturedRequest,
@@ -25,6 +26,7 @@ from posthorn.engine.records import (
     Trigger,
 )
 from posthorn.engine.resources import Change, Kind, Resource
+from posthorn.engine.runs import Run, Timer
 from posthorn.engine.shards import SHARDS
 from posthorn.errors import NotFound
 
@@ -84,6 +86,11 @@ class Undecided(Struct, frozen=True, kw_only=True):
     profile: str
     due_ms: int
 
+    @property
+    def id(self) -> str:
+        """The id of the work."""
+        return self.event
+
 
 class Ownership(Struct, frozen=True, kw_only=True):
     """Who owns a shard. Nobody owns it when `node` is None or the time is over."""
@@ -106,6 +113,10 @@ class Tables:
         self.attempts: dict[str, Numbered[Attempt]] = {}
         self.deliveries: dict[str, StoredDelivery] = {}
         self.undecided: dict[str, Undecided] = {}
+        self.timers: dict[str, Timer] = {}
+        self.profiles: dict[str, Profile] = {}
+        self.members: dict[tuple[str, str], int] = {}  # segment and profile: since, ms
+        self.runs: dict[str, Run] = {}
         self.shards = {(stage, shard): Ownership() for stage in Stage for shard in range(SHARDS)}
         self.nodes: dict[str, Node] = {}
         self.alone: dict[str, Lock] = {}
@@ -166,6 +177,12 @@ class Tables:
         """Find an event as it was appended."""
         numbered = self.events.get(identifier)
         return numbered.row if numbered is not None else None
+
+    def tell(self, delivery: StoredDelivery) -> None:
+        """Queue what a delivery tells once it has ended for good, unless that waits already."""
+        tells = delivery.rendered.tells if delivery.rendered is not None else None
+        if tells is not None and not delivery.is_pending:
+            self.timers.setdefault(tells.id, replace(tells, due_ms=self.clock.now_ms()))
 
     def payload_of(self, event: Event) -> bytes | None:
         """Find an event's bytes where they are kept: on itself or in its request."""

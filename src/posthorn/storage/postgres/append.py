@@ -9,10 +9,12 @@ from posthorn.engine.records import (
     Append,
     Appended,
     AppendResult,
+    Event,
     NewDelivery,
 )
 from posthorn.engine.shards import shard_of
 from posthorn.errors import StoreUnavailable
+from posthorn.storage.people_rows import told
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.statements import columns, statement
 from posthorn.storage.postgres.writing import MOST_JOURNAL_ROWS, HotWriter
@@ -28,7 +30,7 @@ _REQUEST = attrgetter(
 _EVENT = attrgetter(
     "id", "workspace", "type", "occurred_ms", "received_ms", "user", "uid", "source", "request", "application",
 )  # fmt: skip
-_EVENT_LABELS = attrgetter("content_type", "content_encoding", "payload")
+_EVENT_LABELS = attrgetter("content_type", "content_encoding", "payload", "context")
 _DELIVERY = attrgetter("shard", "endpoint", "due_ms", "id", "event")
 
 Key: TypeAlias = tuple[str, str]
@@ -133,10 +135,7 @@ def _arguments(units: Sequence[Unit]) -> list[Any]:
         *columns(_CLAIM, [claim for _, claim in claims], 7),
         [n for n, _ in requests],
         *columns(_REQUEST, [request for _, request in requests], 16),
-        [n for n, _ in events],
-        *columns(_EVENT, [event for _, event in events], 10),
-        [",".join(event.channels) for _, event in events],
-        *columns(_EVENT_LABELS, [event for _, event in events], 3),
+        *event_columns(events),
         *delivery_columns(deliveries),
         *_undecided_columns(units),
     ]
@@ -149,13 +148,27 @@ def _own_claims(unit: Append) -> Sequence[Any]:
     return list({(claim.scope, claim.key): claim for claim in reversed(claims)}.values())[::-1]
 
 
+def event_columns(events: Sequence[tuple[int, Event]]) -> list[Any]:
+    """Spell out events, each with a number of the caller's: sixteen columns."""
+    return [
+        [n for n, _ in events],
+        *columns(_EVENT, [event for _, event in events], 10),
+        [",".join(event.channels) for _, event in events],
+        *columns(_EVENT_LABELS, [event for _, event in events], 4),
+    ]
+
+
 def delivery_columns(deliveries: Sequence[tuple[int, NewDelivery]]) -> list[Any]:
-    """Spell out deliveries and what is rendered for them, each with a number of the caller's: ten columns."""
-    rendered = [(n, d.id, d.rendered.shown, d.rendered.sealed) for n, d in deliveries if d.rendered is not None]
+    """Spell out deliveries and what is rendered for them, each with a number of the caller's: eleven columns."""
+    rendered = [
+        (n, d.id, d.rendered.shown, d.rendered.sealed, told(d.rendered.tells))
+        for n, d in deliveries
+        if d.rendered is not None
+    ]
     return [
         [n for n, _ in deliveries],
         *columns(_DELIVERY, [delivery for _, delivery in deliveries], 5),
-        *columns(tuple, rendered, 4),
+        *columns(tuple, rendered, 5),
     ]
 
 

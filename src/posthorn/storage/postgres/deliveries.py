@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from posthorn.engine.records import NewDelivery, Settlement, Trigger
+from posthorn.storage.people_rows import timer_row, to_rendered, told
 from posthorn.storage.postgres.connections import Connection
-from posthorn.storage.postgres.statements import columns, statement
+from posthorn.storage.postgres.statements import columns, statement, whole
 from posthorn.storage.postgres.writing import MOST_JOURNAL_ROWS, HotWriter
 
 _ATTEMPT = attrgetter(
@@ -27,7 +30,10 @@ async def settle(writer: HotWriter, settlements: Sequence[Settlement]) -> list[b
     async def work(connection: Connection, batch: str | None) -> Sequence[int]:
         refused: list[int] = []
         for wave in waves:
-            rows = await writer.run(connection, "settle", batch, *_arguments(wave))
+            told_now = _told(wave)
+            name = whole("settle") if told_now else "settle"
+            arguments = _arguments(wave) + (list(columns(tuple, told_now, 7)) if told_now else [])
+            rows = await writer.run(connection, name, batch, *arguments)
             refused += rows[0]["refused"]
         return refused
 
@@ -58,6 +64,12 @@ def _arguments(wave: Sequence[Numbered]) -> list[Any]:
         [n for n, _ in attempts],
         *columns(_ATTEMPT, [attempt for _, attempt in attempts], 24),
     ]
+
+
+def _told(wave: Sequence[Numbered]) -> list[tuple[Any, ...]]:
+    """Spell out what the deliveries that end for good tell."""
+    ended = [(n, s.work.rendered.tells) for n, s in wave if s.next_due_ms is None and s.work.rendered is not None]
+    return [(n, t.id, t.shard, t.profile, t.kind, t.about, t.data) for n, t in ended if t is not None]
 
 
 def _wish(numbered: Numbered) -> tuple[Any, ...]:
@@ -92,7 +104,8 @@ async def enqueue(writer: HotWriter, delivery: NewDelivery) -> None:
         await connection.execute(statement("requeue"), *place, attempts, step)
         if delivery.rendered is not None:
             rendered = delivery.rendered
-            await connection.execute(statement("put_rendered"), delivery.id, rendered.shown, rendered.sealed)
+            row = (delivery.id, rendered.shown, rendered.sealed, told(rendered.tells))
+            await connection.execute(statement("put_rendered"), *row)
         writer.count(3)
         return ()
 
@@ -103,12 +116,16 @@ async def cancel(writer: HotWriter, delivery: str, reason: str) -> bool:
     """Take a pending delivery off the queue."""
 
     async def work(connection: Connection, _: object) -> Sequence[int]:
-        writer.count(2)
+        writer.count(3)
         row = await connection.fetchrow(statement("dequeue"), delivery)
         if row is None:
             return (0,)
         ended = (delivery, row["event"], row["endpoint"], reason, writer.stamps.now_ms())
         await connection.execute(statement("remember_cancelled"), *ended)
+        for _, shown, sealed, tells in await connection.fetch(statement("rendered"), [delivery]):
+            timer = to_rendered(shown, sealed, tells).tells
+            if timer is not None:
+                await connection.execute(statement("tell"), *timer_row(replace(timer, due_ms=ended[-1])))
         return ()
 
     return not (await writer.commit(work, is_one_statement=False)).refused

@@ -1,4 +1,5 @@
 -- The hot statements. Each has a name and one sentence; statements.py reads them.
+-- Lines behind `--|` belong to a statement's whole form, which is run when there is something for them to do.
 -- Lists come in as arrays, one for each column. `place` draws where in the journal the rows of a statement stand: its
 -- instant in ms, a block of 1,024 numbers, and within the block the rows count up.
 
@@ -43,31 +44,33 @@ requests AS (
 ),
 events AS (
     INSERT INTO event (seq, id, workspace, type, occurred_ms, received_ms, "user", uid, source, request, application,
-        channels, content_type, content_encoding, payload)
+        channels, content_type, content_encoding, payload, context)
     SELECT p.seq + cardinality($11::int[]) + e.nth - 1, e.id, e.workspace, e.type, e.occurred_ms, e.received_ms,
-        e."user", e.uid, e.source, e.request, e.application, e.channels, e.content_type, e.content_encoding, e.payload
+        e."user", e.uid, e.source, e.request, e.application, e.channels, e.content_type, e.content_encoding, e.payload,
+        e.context
     FROM unnest($28::int[], $29::text[], $30::text[], $31::text[], $32::bigint[], $33::bigint[], $34::text[],
-            $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[], $41::text[], $42::bytea[])
+            $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[], $41::text[], $42::bytea[],
+            $43::bytea[])
         WITH ORDINALITY AS e (unit, id, workspace, type, occurred_ms, received_ms, "user", uid, source, request,
-            application, channels, content_type, content_encoding, payload, nth)
+            application, channels, content_type, content_encoding, payload, context, nth)
     CROSS JOIN place AS p WHERE e.unit NOT IN (SELECT unit FROM taken)
 ),
 deliveries AS (
     INSERT INTO delivery (shard, endpoint, due_ms, id, event, attempts, step, trigger)
     SELECT shard, endpoint, due_ms, id, event, 0, 0, 'scheduled'
-    FROM unnest($43::int[], $44::smallint[], $45::text[], $46::bigint[], $47::text[], $48::text[])
+    FROM unnest($44::int[], $45::smallint[], $46::text[], $47::bigint[], $48::text[], $49::text[])
         AS d (unit, shard, endpoint, due_ms, id, event)
     WHERE unit NOT IN (SELECT unit FROM taken)
 ),
 rendered AS (
-    INSERT INTO rendered (delivery, shown, sealed)
-    SELECT delivery, shown, sealed FROM unnest($49::int[], $50::text[], $51::bytea[], $52::text[])
-        AS r (unit, delivery, shown, sealed)
+    INSERT INTO rendered (delivery, shown, sealed, tells)
+    SELECT delivery, shown, sealed, tells FROM unnest($50::int[], $51::text[], $52::bytea[], $53::text[], $54::bytea[])
+        AS r (unit, delivery, shown, sealed, tells)
     WHERE unit NOT IN (SELECT unit FROM taken)
 ),
 undecided AS (
     INSERT INTO decision_work (shard, due_ms, id, profile)
-    SELECT shard, due_ms, id, profile FROM unnest($53::int[], $54::smallint[], $55::bigint[], $56::text[], $57::text[])
+    SELECT shard, due_ms, id, profile FROM unnest($55::int[], $56::smallint[], $57::bigint[], $58::text[], $59::text[])
         AS w (unit, shard, due_ms, id, profile)
     WHERE unit NOT IN (SELECT unit FROM taken)
 ),
@@ -142,7 +145,7 @@ SELECT id, type, body, content_type, content_encoding FROM (
 ) AS found WHERE before < $4
 
 -- rendered: Read rendered requests.
-SELECT delivery, shown, sealed FROM rendered WHERE delivery = ANY ($1::text[])
+SELECT delivery, shown, sealed, tells FROM rendered WHERE delivery = ANY ($1::text[])
 
 -- settle: Apply outcomes to deliveries that are unchanged under an epoch that holds; tell which were not.
 WITH place AS MATERIALIZED (
@@ -198,6 +201,14 @@ cancelled AS (
     ON CONFLICT (delivery) DO UPDATE SET event = excluded.event, endpoint = excluded.endpoint,
         reason = excluded.reason, cancelled_ms = excluded.cancelled_ms
 ),
+--| told AS (
+--|     INSERT INTO timer (due_ms, id, shard, profile, kind, about, data)
+--|     SELECT $2, id, shard, profile, kind, about, data
+--|     FROM unnest($40::int[], $41::text[], $42::smallint[], $43::text[], $44::text[], $45::text[], $46::bytea[])
+--|         AS t (n, id, shard, profile, kind, about, data)
+--|     WHERE n NOT IN (SELECT n FROM undone) ORDER BY id
+--|     ON CONFLICT (id) DO NOTHING
+--| ),
 batch AS (
     INSERT INTO batch (id, at_ms, refused) SELECT $1, $2, ARRAY(SELECT n FROM undone) WHERE $1::text IS NOT NULL
 )
@@ -215,27 +226,39 @@ INSERT INTO delivery (shard, endpoint, due_ms, id, event, attempts, step, trigge
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'manual')
 
 -- put_rendered: Keep a rendered request in place of the one before.
-INSERT INTO rendered (delivery, shown, sealed) VALUES ($1, $2, $3)
-ON CONFLICT (delivery) DO UPDATE SET shown = excluded.shown, sealed = excluded.sealed
+INSERT INTO rendered (delivery, shown, sealed, tells) VALUES ($1, $2, $3, $4)
+ON CONFLICT (delivery) DO UPDATE SET shown = excluded.shown, sealed = excluded.sealed,
+    tells = excluded.tells
 
 -- remember_cancelled: Remember a delivery that ended without an attempt.
 INSERT INTO cancelled (delivery, event, endpoint, reason, cancelled_ms) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (delivery) DO UPDATE SET event = excluded.event, endpoint = excluded.endpoint, reason = excluded.reason,
     cancelled_ms = excluded.cancelled_ms
 
--- take_decisions: Read the heads of the deciding queues of shards, the oldest first.
-SELECT w.id, w.shard, w.profile, w.due_ms FROM unnest($1::smallint[]) AS s (id)
+-- tell: Queue a timer unless one with its id waits.
+INSERT INTO timer (due_ms, id, shard, profile, kind, about, data) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (id) DO NOTHING
+
+-- take_decisions: Read the heads of the deciding queues of shards, events and timers, the oldest first.
+SELECT w.due_ms, w.id, w.shard, w.profile, w.kind, w.about, w.data FROM unnest($1::smallint[]) AS s (id)
 CROSS JOIN LATERAL (
-    SELECT * FROM decision_work AS w WHERE w.shard = s.id AND w.due_ms <= $2 AND w.due_ms >= $4
-    ORDER BY w.due_ms, w.id LIMIT $3
+    (SELECT due_ms, id, shard, profile, NULL::text AS kind, NULL::text AS about, NULL::bytea AS data
+    FROM decision_work AS w WHERE w.shard = s.id AND w.due_ms <= $2 AND w.due_ms >= $4
+    ORDER BY w.due_ms, w.id LIMIT $3)
+    UNION ALL
+    (SELECT due_ms, id, shard, profile, kind, about, data
+    FROM timer AS t WHERE t.shard = s.id AND t.due_ms <= $2 AND t.due_ms >= $4
+        -- Asked once for all shards: most of the time no timer is due, and then none is looked at shard by shard.
+        AND (SELECT EXISTS (SELECT FROM timer AS any_timer WHERE any_timer.due_ms <= $2 AND any_timer.due_ms >= $4))
+    ORDER BY t.due_ms, t.id LIMIT $3)
 ) AS w ORDER BY w.due_ms, w.id LIMIT $3
 
 -- decided_events: Read events in the given order with their bytes and the head of their request, up to a size.
 SELECT id, workspace, type, occurred_ms, received_ms, "user", uid, source, request, application, channels, content_type,
-    content_encoding, body, head
+    content_encoding, body, head, context
 FROM (
     SELECT e.id, e.workspace, e.type, e.occurred_ms, e.received_ms, e."user", e.uid, e.source, e.request, e.application,
-        e.channels, e.content_type, e.content_encoding, coalesce(e.payload, r.body) AS body, r.head,
+        e.channels, e.content_type, e.content_encoding, coalesce(e.payload, r.body) AS body, r.head, e.context,
         sum(coalesce(octet_length(coalesce(e.payload, r.body)), 0)) OVER (ORDER BY w.nth ROWS UNBOUNDED PRECEDING)
             - coalesce(octet_length(coalesce(e.payload, r.body)), 0) AS before
     FROM unnest($1::text[]) WITH ORDINALITY AS w (id, nth)
@@ -255,18 +278,48 @@ wish AS MATERIALIZED (
 ),
 held AS MATERIALIZED (
     -- In the order of leases.sql: who renews or takes over waits for us, or we for them, but never both.
-    SELECT id, epoch FROM shard WHERE stage = 'decide' AND id = ANY ($4) ORDER BY id FOR SHARE
+    SELECT id, epoch FROM shard WHERE stage = 'decide' AND id = ANY ($42::smallint[]) ORDER BY id FOR SHARE
 ),
 gone AS (
     DELETE FROM decision_work AS d USING wish AS w, held AS s
     WHERE s.id = w.shard AND s.epoch = w.epoch AND d.shard = w.shard AND d.due_ms = w.due_ms AND d.id = w.id
     RETURNING w.n
 ),
-undone AS MATERIALIZED (SELECT n FROM wish EXCEPT ALL SELECT n FROM gone),
+--| other AS MATERIALIZED (
+--|     SELECT o.* FROM unnest($43::int[], $44::bool[], $45::smallint[], $46::bigint[], $47::text[], $48::bigint[],
+--|             $49::smallint[], $50::bigint[], $51::text[], $52::text[], $53::text[], $54::bytea[])
+--|         AS o (n, is_timer, shard, due_ms, id, epoch, next_shard, next_ms, profile, kind, about, data)
+--|     JOIN held AS s ON s.id = o.shard AND s.epoch = o.epoch
+--| ),
+--| moved_events AS (
+--|     UPDATE decision_work AS d SET shard = o.next_shard, profile = o.profile FROM other AS o
+--|     WHERE NOT o.is_timer AND d.shard = o.shard AND d.due_ms = o.due_ms AND d.id = o.id
+--|     RETURNING o.n
+--| ),
+--| gone_timers AS (
+--|     DELETE FROM timer AS t USING other AS o
+--|     WHERE o.is_timer AND o.next_shard IS NULL AND t.shard = o.shard AND t.due_ms = o.due_ms AND t.id = o.id
+--|     RETURNING o.n
+--| ),
+--| moved_timers AS (
+--|     UPDATE timer AS t SET shard = o.next_shard, due_ms = o.next_ms, profile = o.profile,
+--|         kind = coalesce(o.kind, t.kind), about = coalesce(o.about, t.about), data = coalesce(o.data, t.data)
+--|     FROM other AS o
+--|     WHERE o.is_timer AND o.next_shard IS NOT NULL AND t.shard = o.shard AND t.due_ms = o.due_ms AND t.id = o.id
+--|     RETURNING o.n
+--| ),
+undone AS MATERIALIZED (
+    SELECT n FROM wish
+--|     UNION ALL SELECT n FROM unnest($43::int[]) AS o (n)
+    EXCEPT ALL SELECT n FROM gone
+--|     EXCEPT ALL SELECT n FROM moved_events EXCEPT ALL SELECT n FROM gone_timers EXCEPT ALL SELECT n FROM moved_timers
+),
 decisions AS (
     INSERT INTO decision (seq, id, workspace, automation, version, event, profile, decided_ms, outcome, reason, detail,
         data, delivery)
-    SELECT p.seq + d.nth - 1, d.id, d.workspace, d.automation, d.version, d.event, d.profile, d.decided_ms, d.outcome,
+    SELECT p.seq + d.nth - 1
+--|         + cardinality($55::int[])
+        , d.id, d.workspace, d.automation, d.version, d.event, d.profile, d.decided_ms, d.outcome,
         d.reason, d.detail, d.data, d.delivery
     FROM unnest($8::int[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[],
             $15::bigint[], $16::text[], $17::text[], $18::text[], $19::bytea[], $20::text[])
@@ -282,15 +335,15 @@ deliveries AS (
     WHERE n NOT IN (SELECT n FROM undone)
 ),
 rendered AS (
-    INSERT INTO rendered (delivery, shown, sealed)
-    SELECT delivery, shown, sealed FROM unnest($27::int[], $28::text[], $29::bytea[], $30::text[])
-        AS r (n, delivery, shown, sealed)
+    INSERT INTO rendered (delivery, shown, sealed, tells)
+    SELECT delivery, shown, sealed, tells FROM unnest($27::int[], $28::text[], $29::bytea[], $30::text[], $31::bytea[])
+        AS r (n, delivery, shown, sealed, tells)
     WHERE n NOT IN (SELECT n FROM undone)
 ),
 firings AS (
     INSERT INTO firing AS f (automation, profile, key, times, last_ms)
     SELECT DISTINCT ON (automation, profile, key) automation, profile, key, times, last_ms
-    FROM unnest($31::int[], $32::text[], $33::text[], $34::text[], $35::bigint[], $36::bigint[])
+    FROM unnest($32::int[], $33::text[], $34::text[], $35::text[], $36::bigint[], $37::bigint[])
         WITH ORDINALITY AS f (n, automation, profile, key, times, last_ms, nth)
     WHERE n NOT IN (SELECT n FROM undone) ORDER BY automation, profile, key, nth DESC
     ON CONFLICT (automation, profile, key) DO UPDATE SET times = excluded.times, last_ms = excluded.last_ms
@@ -298,20 +351,136 @@ firings AS (
 counts AS (
     INSERT INTO event_count AS c (profile, type, count, first_ms, last_ms)
     SELECT profile, type, count(*), min(at_ms), max(at_ms)
-    FROM unnest($37::int[], $38::text[], $39::text[], $40::bigint[]) AS e (n, profile, type, at_ms)
+    FROM unnest($38::int[], $39::text[], $40::text[], $41::bigint[]) AS e (n, profile, type, at_ms)
     WHERE n NOT IN (SELECT n FROM undone) GROUP BY profile, type ORDER BY profile, type
     ON CONFLICT (profile, type) DO UPDATE SET count = c.count + excluded.count,
         first_ms = least(c.first_ms, excluded.first_ms), last_ms = greatest(c.last_ms, excluded.last_ms)
 ),
+--| events AS (
+--|     INSERT INTO event (seq, id, workspace, type, occurred_ms, received_ms, "user", uid, source, request,
+--|         application, channels, content_type, content_encoding, payload, context)
+--|     SELECT p.seq + e.nth - 1, e.id, e.workspace, e.type, e.occurred_ms, e.received_ms, e."user", e.uid, e.source,
+--|         e.request, e.application, e.channels, e.content_type, e.content_encoding, e.payload, e.context
+--|     FROM unnest($55::int[], $56::text[], $57::text[], $58::text[], $59::bigint[], $60::bigint[], $61::text[],
+--|             $62::text[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[], $68::text[], $69::bytea[],
+--|             $70::bytea[])
+--|         WITH ORDINALITY AS e (n, id, workspace, type, occurred_ms, received_ms, "user", uid, source, request,
+--|             application, channels, content_type, content_encoding, payload, context, nth)
+--|     CROSS JOIN place AS p WHERE e.n NOT IN (SELECT n FROM undone)
+--| ),
+--| undecided AS (
+--|     INSERT INTO decision_work (shard, due_ms, id, profile)
+--|     SELECT shard, due_ms, id, profile
+--|     FROM unnest($71::int[], $72::smallint[], $73::bigint[], $74::text[], $75::text[])
+--|         AS w (n, shard, due_ms, id, profile)
+--|     WHERE n NOT IN (SELECT n FROM undone)
+--| ),
+--| profiles AS (
+--|     INSERT INTO profile (key, workspace, "user", merged, created_ms, updated_ms, document)
+--|     SELECT DISTINCT ON (key) key, workspace, "user", merged, created_ms, updated_ms, document
+--|     FROM unnest($76::int[], $77::text[], $78::text[], $79::text[], $80::text[], $81::bigint[], $82::bigint[],
+--|             $83::bytea[])
+--|         WITH ORDINALITY AS p (n, key, workspace, "user", merged, created_ms, updated_ms, document, nth)
+--|     WHERE n NOT IN (SELECT n FROM undone) ORDER BY key, nth DESC
+--|     ON CONFLICT (key) DO UPDATE SET workspace = excluded.workspace, "user" = excluded."user",
+--|         merged = excluded.merged, created_ms = excluded.created_ms, updated_ms = excluded.updated_ms,
+--|         document = excluded.document
+--| ),
+--| membership AS MATERIALIZED (
+--|     SELECT DISTINCT ON (segment, profile) segment, profile, is_in, since_ms
+--|     FROM unnest($84::int[], $85::text[], $86::text[], $87::bool[], $88::bigint[])
+--|         WITH ORDINALITY AS m (n, segment, profile, is_in, since_ms, nth)
+--|     WHERE n NOT IN (SELECT n FROM undone) ORDER BY segment, profile, nth DESC
+--| ),
+--| left_out AS (
+--|     DELETE FROM member AS m USING membership AS w
+--|     WHERE NOT w.is_in AND m.segment = w.segment AND m.profile = w.profile
+--| ),
+--| let_in AS (
+--|     INSERT INTO member (segment, profile, since_ms)
+--|     SELECT segment, profile, since_ms FROM membership WHERE is_in ORDER BY segment, profile
+--|     ON CONFLICT (segment, profile) DO UPDATE SET since_ms = excluded.since_ms
+--| ),
+--| runs AS (
+--|     INSERT INTO run (id, workspace, automation, version, profile, key, state, entered_ms, changed_ms, wake_ms,
+--|         document)
+--|     SELECT DISTINCT ON (id) id, workspace, automation, version, profile, key, state, entered_ms, changed_ms,
+--|         wake_ms, document
+--|     FROM unnest($89::int[], $90::text[], $91::text[], $92::text[], $93::bigint[], $94::text[], $95::text[],
+--|             $96::text[], $97::bigint[], $98::bigint[], $99::bigint[], $100::bytea[])
+--|         WITH ORDINALITY AS r (n, id, workspace, automation, version, profile, key, state, entered_ms, changed_ms,
+--|             wake_ms, document, nth)
+--|     WHERE n NOT IN (SELECT n FROM undone) ORDER BY id, nth DESC
+--|     ON CONFLICT (id) DO UPDATE SET workspace = excluded.workspace, automation = excluded.automation,
+--|         version = excluded.version, profile = excluded.profile, key = excluded.key, state = excluded.state,
+--|         entered_ms = excluded.entered_ms, changed_ms = excluded.changed_ms, wake_ms = excluded.wake_ms,
+--|         document = excluded.document
+--| ),
+--| timers AS MATERIALIZED (
+--|     -- One without a kind is to be taken off the queue.
+--|     SELECT DISTINCT ON (id) due_ms, id, shard, profile, kind, about, data
+--|     FROM unnest($101::int[], $102::bigint[], $103::text[], $104::smallint[], $105::text[], $106::text[],
+--|             $107::text[], $108::bytea[])
+--|         WITH ORDINALITY AS t (n, due_ms, id, shard, profile, kind, about, data, nth)
+--|     WHERE n NOT IN (SELECT n FROM undone) ORDER BY id, nth DESC
+--| ),
+--| unwanted AS (
+--|     DELETE FROM timer AS t USING timers AS w WHERE w.kind IS NULL AND t.id = w.id
+--| ),
+--| queued AS (
+--|     INSERT INTO timer (due_ms, id, shard, profile, kind, about, data)
+--|     SELECT due_ms, id, shard, profile, kind, about, data FROM timers WHERE kind IS NOT NULL ORDER BY id
+--|     ON CONFLICT (id) DO UPDATE SET due_ms = excluded.due_ms, shard = excluded.shard, profile = excluded.profile,
+--|         kind = excluded.kind, about = excluded.about, data = excluded.data
+--| ),
 batch AS (
     INSERT INTO batch (id, at_ms, refused) SELECT $1, $2, ARRAY(SELECT n FROM undone) WHERE $1::text IS NOT NULL
 )
 SELECT block, ARRAY(SELECT n FROM undone) AS refused FROM place
 
+-- absorb_firings: Add a profile's firings to those of another.
+WITH old AS (DELETE FROM firing WHERE profile = $2 RETURNING automation, key, times, last_ms)
+INSERT INTO firing AS f (automation, profile, key, times, last_ms)
+SELECT automation, $1, key, times, last_ms FROM old
+ON CONFLICT (automation, profile, key) DO UPDATE SET times = f.times + excluded.times,
+    last_ms = greatest(f.last_ms, excluded.last_ms)
+
+-- absorb_counts: Add a profile's counters to those of another.
+WITH old AS (DELETE FROM event_count WHERE profile = $2 RETURNING type, count, first_ms, last_ms)
+INSERT INTO event_count AS c (profile, type, count, first_ms, last_ms)
+SELECT $1, type, count, first_ms, last_ms FROM old
+ON CONFLICT (profile, type) DO UPDATE SET count = c.count + excluded.count,
+    first_ms = least(c.first_ms, excluded.first_ms), last_ms = greatest(c.last_ms, excluded.last_ms)
+
 -- firings: Read what is remembered of eligibility keys.
 SELECT f.automation, f.profile, f.key, f.times, f.last_ms
 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (automation, profile, key)
 JOIN firing AS f ON f.automation = w.automation AND f.profile = w.profile AND f.key = w.key
+
+-- counts: Read counters.
+SELECT c.profile, c.type, c.count, c.first_ms, c.last_ms
+FROM unnest($1::text[], $2::text[]) AS w (profile, type)
+JOIN event_count AS c ON c.profile = w.profile AND c.type = w.type
+
+-- profiles: Read profiles.
+SELECT key, document FROM profile WHERE key = ANY ($1::text[])
+
+-- active_runs: Read the runs of profiles that wait.
+SELECT id, workspace, automation, version, profile, key, state, entered_ms, changed_ms, wake_ms, document FROM run
+WHERE profile = ANY ($1::text[]) AND state = 'active'
+
+-- runs: Read runs.
+SELECT id, workspace, automation, version, profile, key, state, entered_ms, changed_ms, wake_ms, document FROM run
+WHERE id = ANY ($1::text[])
+
+-- answers: Read the last attempt of each delivery, none of which is older than a place in the journal.
+SELECT a.id, a.workspace, a.application, a.delivery, a.event, a.endpoint, a.number, a.trigger, a.state, a.started_ms,
+    a.next_ms, a.method, a.url, a.request_headers, a.response_status, a.response_headers, a.error, a.detail, a.dns_us,
+    a.connect_us, a.tls_us, a.wait_us, a.total_us, a.response_body
+FROM unnest($1::text[]) AS w (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM attempt AS a WHERE a.delivery = w.id AND a.seq >= $2 ORDER BY a.number DESC LIMIT 1
+) AS a
 
 -- event_counts: Read a profile's counters, by type.
 SELECT type, count, first_ms, last_ms FROM event_count WHERE profile = $1 ORDER BY type
@@ -361,7 +530,8 @@ SELECT n.*,
     count(s.id) FILTER (WHERE s.stage = 'decide') AS deciding,
     count(s.id) FILTER (WHERE s.stage = 'deliver') AS delivering,
     min(CASE WHEN s.stage = 'decide' THEN
-        (SELECT w.due_ms FROM decision_work AS w WHERE w.shard = s.id ORDER BY w.due_ms LIMIT 1) END) AS decide_ms,
+        least((SELECT w.due_ms FROM decision_work AS w WHERE w.shard = s.id ORDER BY w.due_ms LIMIT 1),
+            (SELECT t.due_ms FROM timer AS t WHERE t.shard = s.id ORDER BY t.due_ms LIMIT 1)) END) AS decide_ms,
     min(CASE WHEN s.stage = 'deliver' THEN
         (SELECT d.due_ms FROM delivery AS d WHERE d.shard = s.id ORDER BY d.due_ms LIMIT 1) END) AS deliver_ms
 FROM node AS n LEFT JOIN shard AS s ON s.owner = n.id AND s.until_ms > $1
@@ -408,3 +578,7 @@ DELETE FROM rendered WHERE delivery IN (SELECT r.delivery FROM rendered AS r WHE
 -- prune_cancelled: Delete what is remembered of cancelled deliveries.
 DELETE FROM cancelled WHERE delivery IN (SELECT delivery FROM cancelled
     WHERE delivery < $1 AND cancelled_ms < $2 ORDER BY delivery LIMIT $3)
+
+-- prune_runs: Delete runs that ended.
+DELETE FROM run WHERE id IN (SELECT id FROM run WHERE state <> 'active' AND changed_ms < $1
+    ORDER BY changed_ms LIMIT $2)

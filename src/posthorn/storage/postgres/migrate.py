@@ -17,7 +17,7 @@ from posthorn.storage.postgres.address import Address
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.reaching import reached
 
-HEAD = "0001"
+HEAD = "0002"
 
 _LOCK = 0x706F7374_00000000  # "post": nodes that start together upgrade one after the other
 _FILE = re.compile(r"^(\d{4})_\w+\.sql$")

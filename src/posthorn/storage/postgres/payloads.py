@@ -70,7 +70,7 @@ class Payloads:
         missing = [event for event in dict.fromkeys(events) if event not in found]
         size, left_out = 0, frozenset[str]()
         if missing:
-            rows, left_out = await _find_events(self._database, "payloads", missing, most_bytes)
+            rows, left_out = await find_events(self._database, "payloads", missing, most_bytes)
             for row in rows:
                 found[row["id"]] = Payload(
                     type=row["type"],
@@ -102,16 +102,13 @@ class Payloads:
         self._bytes -= len(payload.body) + _ENTRY_BYTES
 
 
-async def read_events(database: Database, name: str, events: Sequence[str], most_bytes: int) -> list[Any]:
-    """Run a statement that reads events by id up to a size, in the partitions where they should be, then in all."""
-    rows, _ = await _find_events(database, name, events, most_bytes)
-    return rows
-
-
-async def _find_events(
+async def find_events(
     database: Database, name: str, events: Sequence[str], most_bytes: int
 ) -> tuple[list[Any], frozenset[str]]:
-    """Read events, and tell which ones were left out because the size was reached. The others are gone."""
+    """Run a statement that reads events by id up to a size, in the partitions where they should be, then in all.
+
+    Tells too which ones were left out because the size was reached. Others that did not come are gone.
+    """
     around = _around(events)
     rows = await _read(database, name, events, (*around, most_bytes))
     if len(rows) == len(events):

@@ -28,7 +28,7 @@ async def prune(writer: HotWriter, database: Database, *, before_ms: int, most: 
 
     async def job(connection: Connection, _: object) -> int:
         await writer.prepare(connection, ahead_ms=_AHEAD_MS)
-        database.count(len(_DELETES) + 2)
+        database.count(len(_DELETES) + 3)
         return await _delete(connection, before_ms=before_ms, most=most - gone)
 
     return gone + await database.write(job)
@@ -46,6 +46,8 @@ async def _delete(connection: Connection, *, before_ms: int, most: int) -> int:
     gone += _count(await connection.execute(statement("prune_rendered"), first, most - gone))
     if gone < most:
         gone += _count(await connection.execute(statement("prune_cancelled"), first, before_ms, most - gone))
+    if gone < most:
+        gone += _count(await connection.execute(statement("prune_runs"), before_ms, most - gone))
     return gone
 
 

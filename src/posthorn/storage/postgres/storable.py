@@ -14,8 +14,13 @@ Result = TypeVar("Result")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 
-REFUSALS = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError, asyncpg.DataError)
-"""What a statement with such text raises."""
+REFUSALS = (
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+    asyncpg.DataError,
+    UnicodeEncodeError,
+)
+"""What a statement with such text raises, or what writes such text into a document."""
 
 
 def storable(value: Value) -> Value:
@@ -29,6 +34,8 @@ def storable(value: Value) -> Value:
             cleaned = replace(value, **fields)
         case tuple() | list():
             cleaned = type(value)(storable(item) for item in value)
+        case dict():
+            cleaned = {storable(key): storable(item) for key, item in value.items()}
     result: Value = cleaned
     return result
 

@@ -1,18 +1,20 @@
 """The store for many nodes as one object: all ports over one database."""
 
 from posthorn.clock import Clock
+from posthorn.storage import people_erasing
 from posthorn.storage.postgres.database import Database, Patience
 from posthorn.storage.postgres.journal import PostgresJournal
 from posthorn.storage.postgres.opening import open_database
 from posthorn.storage.postgres.partitions import Days
 from posthorn.storage.postgres.payloads import Payloads
+from posthorn.storage.postgres.people import PostgresPeople
 from posthorn.storage.postgres.registry import PostgresRegistry
 from posthorn.storage.postgres.work import PostgresWorkStore
 from posthorn.storage.postgres.writing import HotWriter
 
 
-class PostgresStore(PostgresWorkStore, PostgresRegistry, PostgresJournal):
-    """WorkStore, Cluster, Registry and Journal in one PostgreSQL database."""
+class PostgresStore(PostgresWorkStore, PostgresRegistry, PostgresJournal, PostgresPeople):
+    """WorkStore, Cluster, Registry, Journal and People in one PostgreSQL database."""
 
     def __init__(self, database: Database, days: Days) -> None:
         self._database = database
@@ -44,6 +46,13 @@ class PostgresStore(PostgresWorkStore, PostgresRegistry, PostgresJournal):
         is_known = await super().forget_payload(workspace, event)
         self._payloads.forget(event)  # Meanwhile a unit may have been remembered.
         return is_known
+
+    async def erase(self, key: str, *, most: int) -> int:
+        """Forget a person, a piece at a time. In memory of other processes payloads live on for seconds."""
+        erased = await self._change(people_erasing.erase, key, most)
+        for event in erased.events:
+            self._payloads.forget(event)
+        return erased.rows
 
     def figures(self) -> dict[str, int]:
         """Count what the store did since the start: transactions committed and statements run."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import DeliveryWork, LaneRead, Payload, ReadyEndpoint, RenderedRequest, Taken, Trigger
+from posthorn.storage.people_rows import to_rendered
 from posthorn.storage.postgres.database import Database
 from posthorn.storage.postgres.payloads import Payloads
 from posthorn.storage.postgres.statements import columns, statement
@@ -166,4 +167,4 @@ async def _rendered(
         return {}
     database.count(1)
     rows = await database.look(lambda connection: connection.fetch(statement("rendered"), wanted))
-    return {delivery: RenderedRequest(shown=shown, sealed=sealed) for delivery, shown, sealed in rows}
+    return {delivery: to_rendered(shown, sealed, tells) for delivery, shown, sealed, tells in rows}

@@ -1,6 +1,6 @@
 """The work store over PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -11,15 +11,16 @@ from posthorn.engine.records import (
     Claim,
     Decided,
     DecisionWork,
-    EligibilityKey,
     EventCount,
-    Firing,
     LaneRead,
     NewDelivery,
     ReadyEndpoint,
+    Recall,
+    Recalled,
     Settlement,
     Taken,
 )
+from posthorn.engine.runs import Timer
 from posthorn.storage.postgres import append, decisions, deliveries, prune, taking, undecided
 from posthorn.storage.postgres.cluster import PostgresCluster
 from posthorn.storage.postgres.payloads import Payloads
@@ -64,18 +65,18 @@ class PostgresWorkStore(PostgresCluster):
 
     async def take_decisions(
         self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
-    ) -> list[DecisionWork]:
-        """Read the oldest events that wait to be decided."""
+    ) -> list[DecisionWork | Timer]:
+        """Read the oldest events that wait to be decided, and timers."""
         return await undecided.take_decisions(
             self._database, shards, room=room, now_ms=now_ms, held=held, since_ms=since_ms
         )
 
-    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
-        """Return what is remembered of these keys."""
-        return await undecided.firings(self._database, keys)
+    async def recall(self, wanted: Recall) -> Recalled:
+        """Return what is remembered."""
+        return await undecided.recall(self._database, wanted)
 
     async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
-        """Commit what each event changes."""
+        """Commit what each event or timer changes."""
         return await with_storable(list(decided), lambda made: decisions.settle_decisions(self._writer, made))
 
     async def event_counts(self, profile: str) -> list[EventCount]:

@@ -15,6 +15,7 @@ from posthorn.engine.records import (
     Trigger,
 )
 from posthorn.engine.shards import shard_of
+from posthorn.storage.people_rows import told
 from posthorn.storage.sqlite.statements import chunks, for_rows, statement
 from posthorn.storage.sqlite.writer import Transaction
 
@@ -35,9 +36,10 @@ def append_units(transaction: Transaction, units: Sequence[Append]) -> list[Appe
         if unit.request is not None:
             requests.append(unit.request)
     _insert_requests(transaction, requests)
-    _insert_events(transaction, [unit.event for unit in accepted if unit.event is not None])
+    insert_events(transaction, [unit.event for unit in accepted if unit.event is not None])
     insert_deliveries(transaction, [delivery for unit in accepted for delivery in unit.deliveries])
-    _insert_decision_work(transaction, accepted)
+    waiting = [(unit.event, unit.profile) for unit in accepted if unit.event is not None and unit.profile is not None]
+    insert_decision_work(transaction, waiting)
     return results
 
 
@@ -127,17 +129,18 @@ def _insert_requests(transaction: Transaction, requests: Sequence[CapturedReques
         transaction.execute(for_rows("insert_requests", 17, len(chunk)), parameters)
 
 
-def _insert_events(transaction: Transaction, events: Sequence[Event]) -> None:
+def insert_events(transaction: Transaction, events: Sequence[Event]) -> None:
+    """Keep events."""
     seq = transaction.next_seq(len(events))
     for chunk in chunks(events):
         parameters: list[object] = []
         for e in chunk:
             parameters += (
                 seq, e.id, e.workspace, e.type, e.occurred_ms, e.received_ms, e.user, e.uid, e.source, e.request,
-                e.application, ",".join(e.channels), e.content_type, e.content_encoding, e.payload,
+                e.application, ",".join(e.channels), e.content_type, e.content_encoding, e.payload, e.context,
             )  # fmt: skip
             seq += 1
-        transaction.execute(for_rows("insert_events", 15, len(chunk)), parameters)
+        transaction.execute(for_rows("insert_events", 16, len(chunk)), parameters)
 
 
 def insert_deliveries(transaction: Transaction, deliveries: Sequence[NewDelivery]) -> None:
@@ -147,16 +150,15 @@ def insert_deliveries(transaction: Transaction, deliveries: Sequence[NewDelivery
         for d in chunk:
             parameters += (d.shard, d.endpoint, d.due_ms, d.id, d.event, 0, 0, Trigger.SCHEDULED)
         transaction.execute(for_rows("insert_deliveries", 8, len(chunk)), parameters)
-    rendered = [(d.id, d.rendered.shown, d.rendered.sealed) for d in deliveries if d.rendered is not None]
-    for rows in chunks(rendered):
-        transaction.execute(for_rows("insert_rendered", 3, len(rows)), [field for row in rows for field in row])
-
-
-def _insert_decision_work(transaction: Transaction, units: Sequence[Append]) -> None:
-    rows = [
-        (unit.event.received_ms, unit.event.id, shard_of(unit.profile), unit.profile)
-        for unit in units
-        if unit.event is not None and unit.profile is not None
+    rendered = [
+        (d.id, d.rendered.shown, d.rendered.sealed, told(d.rendered.tells))
+        for d in deliveries
+        if d.rendered is not None
     ]
-    for chunk in chunks(rows):
-        transaction.execute(for_rows("insert_decision_work", 4, len(chunk)), [field for row in chunk for field in row])
+    transaction.put("insert_rendered", 4, rendered)
+
+
+def insert_decision_work(transaction: Transaction, waiting: Sequence[tuple[Event, str]]) -> None:
+    """Queue events for deciding, each for a profile."""
+    rows = [(event.received_ms, event.id, shard_of(profile), profile) for event, profile in waiting]
+    transaction.put("insert_decision_work", 4, rows)

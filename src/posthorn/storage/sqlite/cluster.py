@@ -14,7 +14,9 @@ from posthorn.storage.sqlite.writer import Transaction
 
 _ALIVE = "SELECT id, name, version, roles, started_ms, seen_ms, until_ms FROM node WHERE until_ms > ? ORDER BY id"
 _OWNERS = "SELECT stage, id, owner FROM shard WHERE owner IS NOT NULL AND until_ms > ?"
-_OLDEST_UNDECIDED = "SELECT shard, min(due_ms) FROM decision_work GROUP BY shard"
+_OLDEST_UNDECIDED = """SELECT shard, min(due_ms) FROM (
+    SELECT shard, due_ms FROM decision_work UNION ALL SELECT shard, due_ms FROM timer WHERE due_ms <= ?
+) GROUP BY shard"""
 
 Oldest = dict[int, int]  # shard → due_ms
 
@@ -75,7 +77,7 @@ def _standings(connection: sqlite3.Connection, now_ms: int) -> list[NodeStanding
         owned: dict[tuple[str, str], list[int]] = defaultdict(list)
         for stage, shard, owner in connection.execute(_OWNERS, (now_ms,)):
             owned[owner, stage].append(shard)
-        undecided: Oldest = dict(connection.execute(_OLDEST_UNDECIDED).fetchall())
+        undecided: Oldest = dict(connection.execute(_OLDEST_UNDECIDED, (now_ms,)).fetchall())
         undelivered = _oldest_undelivered(connection)
     finally:
         connection.execute("COMMIT")

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
-from posthorn.engine.records import Attempt, NewDelivery, Settlement, Trigger
+from posthorn.engine.records import Attempt, NewDelivery, RenderedRequest, Settlement, Trigger
+from posthorn.storage.people_rows import TIMER_COLUMNS, timer_row, to_rendered, told
 from posthorn.storage.sqlite.statements import chunks, for_list, for_rows
 from posthorn.storage.sqlite.writer import Transaction
 
@@ -17,6 +19,7 @@ def settle(transaction: Transaction, settlements: Sequence[Settlement]) -> list[
     _delete(transaction, applied)
     _queue_again(transaction, [s for s in applied if s.next_due_ms is not None])
     _remember_cancelled(transaction, [s for s in applied if s.cancelled is not None])
+    _tell(transaction, [s.work.rendered for s in applied if s.next_due_ms is None and s.work.rendered is not None])
     return [number in live for number in range(len(settlements))]
 
 
@@ -73,6 +76,12 @@ def _remember_cancelled(transaction: Transaction, settlements: Sequence[Settleme
         transaction.execute(for_rows("insert_cancelled", 5, len(chunk)), parameters)
 
 
+def _tell(transaction: Transaction, ended: Sequence[RenderedRequest]) -> None:
+    now_ms = transaction.now_ms()
+    rows = [timer_row(replace(each.tells, due_ms=now_ms)) for each in ended if each.tells is not None]
+    transaction.put("tell_timers", TIMER_COLUMNS, rows)
+
+
 def enqueue(transaction: Transaction, delivery: NewDelivery) -> None:
     """Queue a delivery by hand: anew when it is finished, right now when it is pending."""
     pending = transaction.execute(
@@ -90,8 +99,8 @@ def enqueue(transaction: Transaction, delivery: NewDelivery) -> None:
     transaction.execute(for_rows("insert_deliveries", 8, 1), row)
     if delivery.rendered is not None:
         transaction.execute(
-            "INSERT OR REPLACE INTO rendered (delivery, shown, sealed) VALUES (?, ?, ?)",
-            (delivery.id, delivery.rendered.shown, delivery.rendered.sealed),
+            "INSERT OR REPLACE INTO rendered (delivery, shown, sealed, tells) VALUES (?, ?, ?, ?)",
+            (delivery.id, delivery.rendered.shown, delivery.rendered.sealed, told(delivery.rendered.tells)),
         )
 
 
@@ -102,4 +111,6 @@ def cancel(transaction: Transaction, delivery: str, reason: str) -> bool:
         return False
     event, endpoint = row
     transaction.execute(for_rows("insert_cancelled", 5, 1), (delivery, event, endpoint, reason, transaction.now_ms()))
+    rendered = transaction.execute(for_list("rendered", 1), (delivery,)).fetchall()
+    _tell(transaction, [to_rendered(shown, sealed, tells) for _, shown, sealed, tells in rendered])
     return True

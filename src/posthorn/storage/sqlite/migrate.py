@@ -7,7 +7,7 @@ from typing import Any
 
 from posthorn.errors import StartRefused
 
-HEAD = "0002"
+HEAD = "0003"
 
 _NOTHING = "base"
 

@@ -18,6 +18,8 @@ _PRUNE = (
     """DELETE FROM cancelled WHERE delivery IN
         (SELECT delivery FROM cancelled
          WHERE delivery < :first_delivery AND cancelled_ms < :before ORDER BY delivery LIMIT :most)""",
+    """DELETE FROM run WHERE id IN (SELECT id FROM run
+        WHERE state <> 'active' AND changed_ms < :before ORDER BY changed_ms LIMIT :most)""",
 )
 
 _SLACK_MS = 60 * 60 * 1000

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from posthorn.clock import Clock
+from posthorn.storage import people_erasing
+from posthorn.storage.people_reading import PeopleReader
 from posthorn.storage.sqlite.cluster import SqliteCluster
 from posthorn.storage.sqlite.connection import FolderLock
 from posthorn.storage.sqlite.database import Database
@@ -13,8 +15,8 @@ from posthorn.storage.sqlite.registry import SqliteRegistry
 from posthorn.storage.sqlite.work import SqliteWorkStore
 
 
-class SqliteStore(SqliteWorkStore, SqliteCluster, SqliteRegistry, SqliteJournal):
-    """WorkStore, Cluster, Registry and Journal in one data folder."""
+class SqliteStore(SqliteWorkStore, SqliteCluster, SqliteRegistry, SqliteJournal, PeopleReader):
+    """WorkStore, Cluster, Registry, Journal and People in one data folder."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,6 +40,13 @@ class SqliteStore(SqliteWorkStore, SqliteCluster, SqliteRegistry, SqliteJournal)
         """Erase an event's payload, in memory too. Other processes forget it within half a minute."""
         self._payloads.forget(event)
         return await super().forget_payload(workspace, event)
+
+    async def erase(self, key: str, *, most: int) -> int:
+        """Forget a person, a piece at a time. In other processes payloads live on for half a minute at most."""
+        erased = await self._change(people_erasing.erase, key, most)
+        for event in erased.events:
+            self._payloads.forget(event)
+        return erased.rows
 
     def figures(self) -> dict[str, int]:
         """Count what the store did since the start: transactions committed and statements run."""

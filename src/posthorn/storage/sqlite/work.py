@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import closing
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,28 +16,28 @@ from posthorn.engine.records import (
     Decided,
     DecisionWork,
     DeliveryWork,
-    EligibilityKey,
-    Event,
     EventCount,
-    Firing,
     LaneRead,
     Lease,
     NewDelivery,
     Payload,
     ReadyEndpoint,
+    Recall,
+    Recalled,
     RenderedRequest,
     Settlement,
     Taken,
     Trigger,
 )
+from posthorn.engine.runs import Timer
 from posthorn.engine.shards import SHARDS
 from posthorn.ids import DELIVERY, first_id
-from posthorn.storage.sqlite import append, decisions, deliveries, leases, prune
+from posthorn.storage.people_rows import to_rendered
+from posthorn.storage.sqlite import append, decisions, deliveries, leases, prune, undecided
 from posthorn.storage.sqlite.database import Database
 from posthorn.storage.sqlite.payloads import Payloads
 from posthorn.storage.sqlite.statements import chunks, for_list, statement
 
-_MOST_DECIDED_BYTES = 16 * 1024 * 1024
 _MOST_GONE = 1000  # how far one read looks behind deliveries that cannot be made
 
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
@@ -141,9 +140,9 @@ class SqliteWorkStore:
 
     def _rendered(self, ids: Sequence[str]) -> dict[str, RenderedRequest]:
         return {
-            delivery: RenderedRequest(shown=shown, sealed=sealed)
+            delivery: to_rendered(shown, sealed, tells)
             for chunk in chunks(ids)
-            for delivery, shown, sealed in self._database.look(for_list("rendered", len(chunk)), list(chunk))
+            for delivery, shown, sealed, tells in self._database.look(for_list("rendered", len(chunk)), list(chunk))
         }
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -160,33 +159,16 @@ class SqliteWorkStore:
 
     async def take_decisions(
         self, shards: Sequence[int], *, room: int, now_ms: int, held: AbstractSet[str], since_ms: int | None = None
-    ) -> list[DecisionWork]:
-        """Read the oldest events that wait to be decided."""
-        work: list[DecisionWork] = []
-        size = 0
-        parameters = [*shards, since_ms or 0, now_ms, room + len(held)]
-        with closing(self._database.walk(for_list("take_decisions", len(shards)), parameters)) as rows:
-            for row in rows:
-                if row[0] in held:
-                    continue
-                taken = _to_decision_work(row)
-                work.append(taken)
-                size += len(taken.event.payload or b"")
-                if len(work) == room or size >= _MOST_DECIDED_BYTES:
-                    break
-        return work
+    ) -> list[DecisionWork | Timer]:
+        """Read the oldest events that wait to be decided, and timers."""
+        return undecided.take_decisions(self._database, shards, room=room, now_ms=now_ms, held=held, since_ms=since_ms)
 
-    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
-        """Return what is remembered of these keys."""
-        found: dict[EligibilityKey, Firing] = {}
-        for key in keys:
-            rows = self._database.look(statement("find_firing"), (key.automation, key.profile, key.key))
-            if rows:
-                found[key] = Firing(times=rows[0][0], last_ms=rows[0][1])
-        return found
+    async def recall(self, wanted: Recall) -> Recalled:
+        """Return what is remembered."""
+        return undecided.recall(self._database, wanted)
 
     async def settle_decisions(self, decided: Sequence[Decided]) -> list[bool]:
-        """Commit what each event changes."""
+        """Commit what each event or timer changes."""
         return await self._database.write(lambda transaction: decisions.settle_decisions(transaction, decided))
 
     async def event_counts(self, profile: str) -> list[EventCount]:
@@ -266,23 +248,3 @@ def _taken(
             )
         )
     return Taken(works=works, more=more)
-
-
-def _to_decision_work(row: tuple) -> DecisionWork:  # type: ignore[type-arg]
-    event = Event(
-        id=row[0],
-        workspace=row[4],
-        type=row[5],
-        occurred_ms=row[6],
-        received_ms=row[7],
-        user=row[8],
-        uid=row[9],
-        source=row[10],
-        request=row[11],
-        application=row[12],
-        channels=tuple(row[13].split(",")) if row[13] else (),
-        content_type=row[14],
-        content_encoding=row[15],
-        payload=row[16],
-    )
-    return DecisionWork(id=row[0], shard=row[1], profile=row[2], due_ms=row[3], event=event, head=row[17])

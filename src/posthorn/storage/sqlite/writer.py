@@ -13,7 +13,7 @@ from posthorn.clock import Clock
 from posthorn.errors import PosthornError, StoreUnavailable
 from posthorn.storage.sqlite.connection import LogSize, connect
 from posthorn.storage.sqlite.exclusion import WriteTurn
-from posthorn.storage.sqlite.statements import statement
+from posthorn.storage.sqlite.statements import chunks, for_rows, statement
 
 Result = TypeVar("Result")
 
@@ -43,6 +43,11 @@ class Transaction:
         """Run a statement."""
         self.statements += 1
         return self.connection.execute(sql, parameters)
+
+    def put(self, name: str, columns: int, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for many rows."""
+        for chunk in chunks(rows):
+            self.execute(for_rows(name, columns, len(chunk)), [field for row in chunk for field in row])
 
     def now_ms(self) -> int:
         """Return the present, for stamps of the store's own."""

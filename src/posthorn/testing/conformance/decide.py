@@ -133,7 +133,7 @@ async def test_a_decision_commits_record_delivery_firing_and_counter(world: Worl
     (delivery,) = await world.due(LANE)
     assert (delivery.id, delivery.event) == (decided.deliveries[0].id, work.event.id)
     assert delivery.rendered == decided.deliveries[0].rendered
-    assert await world.store.firings([KEY]) == {KEY: Firing(times=1, last_ms=world.now_ms)}
+    assert await world.firings([KEY]) == {KEY: Firing(times=1, last_ms=world.now_ms)}
     assert await _count_of(world) == 1
 
 
@@ -145,7 +145,7 @@ async def test_a_decision_not_to_fire_commits_its_record_alone(world: World) -> 
     assert await world.undecided() == []
     assert (await world.store.decisions(DecisionQuery(workspace=WORKSPACE))).rows == [refusal]
     assert await world.due(LANE) == []
-    assert await world.store.firings([KEY]) == {}
+    assert await world.firings([KEY]) == {}
     assert await world.store.event_counts(PROFILE) == []
 
 
@@ -166,7 +166,7 @@ async def test_a_decision_of_an_older_epoch_touches_nothing(world: World) -> Non
     assert await world.undecided() == [work]
     assert (await world.store.decisions(DecisionQuery(workspace=WORKSPACE))).rows == []
     assert (await world.store.deliveries(DeliveryQuery(workspace=WORKSPACE))).rows == []
-    assert await world.store.firings([KEY]) == {}
+    assert await world.firings([KEY]) == {}
     assert await _count_of(world) == 0
 
 
@@ -189,7 +189,7 @@ async def test_a_decision_settled_again_doubles_nothing(world: World) -> None:
     assert await world.store.settle_decisions([_fired(world, work, times=2)]) == [False]
     assert len((await world.store.decisions(DecisionQuery(workspace=WORKSPACE))).rows) == 1
     assert len(await world.due(LANE)) == 1
-    assert (await world.store.firings([KEY]))[KEY].times == 1
+    assert (await world.firings([KEY]))[KEY].times == 1
     assert await _count_of(world) == 1
 
 
@@ -197,7 +197,7 @@ async def test_a_decision_twice_in_one_batch_counts_once(world: World) -> None:
     work = await _queue(world)
     results = await world.store.settle_decisions([_fired(world, work), _fired(world, work, times=2)])
     assert results == [True, False]
-    assert (await world.store.firings([KEY]))[KEY].times == 1
+    assert (await world.firings([KEY]))[KEY].times == 1
     assert await _count_of(world) == 1
 
 
@@ -208,7 +208,7 @@ async def test_in_a_batch_of_decisions_each_counts_by_itself(world: World) -> No
     batch = [_fired(world, a, times=2), _fired(world, b, times=8), replace(stale, epoch=stale.epoch - 1)]
     assert await world.store.settle_decisions(batch) == [True, False, False]
     assert [work.id for work in await world.undecided()] == [c.id]
-    assert (await world.store.firings([KEY]))[KEY].times == 2
+    assert (await world.firings([KEY]))[KEY].times == 2
     assert await _count_of(world) == 2
 
 
@@ -221,22 +221,22 @@ async def test_firings_are_remembered_by_automation_profile_and_key(world: World
     work = await _queue(world)
     firings = ((others[0], Firing(times=3, last_ms=5)), (KEY, Firing(times=1, last_ms=7)))
     await world.store.settle_decisions([_fired(world, work, firings=firings)])
-    assert await world.store.firings([]) == {}
-    assert await world.store.firings([*others, KEY]) == dict(firings)
-    assert await world.store.firings(others[1:]) == {}
+    assert await world.firings([]) == {}
+    assert await world.firings([*others, KEY]) == dict(firings)
+    assert await world.firings(others[1:]) == {}
 
 
 async def test_a_later_firing_takes_the_place_of_the_older_one(world: World) -> None:
     for times in (1, 2):
         work = await _queue(world)
         await world.store.settle_decisions([_fired(world, work, times=times)])
-    assert await world.store.firings([KEY]) == {KEY: Firing(times=2, last_ms=world.now_ms)}
+    assert await world.firings([KEY]) == {KEY: Firing(times=2, last_ms=world.now_ms)}
 
 
 async def test_of_two_firings_in_one_batch_the_later_one_stays(world: World) -> None:
     first, second = await _queue(world), await _queue(world)
     await world.store.settle_decisions([_fired(world, first), _fired(world, second, times=2)])
-    assert (await world.store.firings([KEY]))[KEY].times == 2
+    assert (await world.firings([KEY]))[KEY].times == 2
 
 
 @pytest.mark.parametrize("is_one_batch", [True, False])

@@ -4,7 +4,7 @@
 import pytest
 from msgspec.structs import replace
 
-from posthorn.engine import resources
+from posthorn.engine import flows, resources
 from posthorn.engine.ports import Store
 from posthorn.engine.resources import KINDS, Kind, Resource
 from posthorn.errors import Conflict, NotFound
@@ -33,10 +33,10 @@ FULL_SOURCE = factories.a_source(
     enabled=False,
 )
 FULL_AUTOMATION = factories.an_automation(
-    trigger=resources.EventTrigger(event_type="order.paid", source=FULL_SOURCE.id),
+    trigger=flows.EventTrigger(event_type="order.paid", source=FULL_SOURCE.id),
     conditions={"all": [{"field": "a", "op": "gt", "value": 1.5}, {"any": []}]},
-    eligibility=resources.OncePerKey(key="{{ event.data.mode }}"),
-    send=resources.SendStep(url="https://example.test/", method="PUT", headers={"A": "b"}, body=""),
+    eligibility=flows.OncePerKey(key="{{ event.data.mode }}"),
+    send=flows.SendStep(url="https://example.test/", method="PUT", headers={"A": "b"}, body=""),
     version=7,
 )
 EXAMPLES: list[Resource] = [
@@ -49,9 +49,11 @@ EXAMPLES: list[Resource] = [
     FULL_ENDPOINT,
     factories.an_event_type(schemas={"1": {"type": "object", "minimum": 1.5}}, feature_flags=("beta",)),
     factories.an_automation(),
-    factories.an_automation(eligibility=resources.AgainAfter(seconds=60)),
-    factories.an_automation(eligibility=resources.Once()),
+    factories.an_automation(eligibility=flows.AgainAfter(seconds=60)),
+    factories.an_automation(eligibility=flows.Once()),
     FULL_AUTOMATION,
+    factories.an_automation_version(automation=FULL_AUTOMATION),
+    factories.a_segment(),
     factories.a_secret(),
 ]
 

@@ -6,9 +6,11 @@ from posthorn.testing.conformance.cluster import *
 from posthorn.testing.conformance.decide import *
 from posthorn.testing.conformance.lanes import *
 from posthorn.testing.conformance.leases import *
+from posthorn.testing.conformance.profiles import *
 from posthorn.testing.conformance.queue import *
 from posthorn.testing.conformance.replay import *
 from posthorn.testing.conformance.retention import *
 from posthorn.testing.conformance.settle import *
 from posthorn.testing.conformance.takeovers import *
+from posthorn.testing.conformance.timers import *
 from posthorn.testing.conformance.world import *

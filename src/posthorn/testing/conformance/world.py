@@ -1,6 +1,6 @@
 """The store under test, its clock, and the steps that the tests repeat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,10 +15,14 @@ from posthorn.engine.records import (
     Decided,
     DecisionWork,
     DeliveryWork,
+    EligibilityKey,
     Event,
+    Firing,
     LaneRead,
+    Recall,
     Settlement,
 )
+from posthorn.engine.runs import Timer
 from posthorn.engine.shards import SHARDS, shard_of
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import ENDPOINT, a_failed_attempt, a_message, a_unit, an_attempt, an_event
@@ -95,11 +99,22 @@ class World:
         return next(work for work in await self.due() if work.event == event.id)
 
     async def undecided(self, *, room: int = 100, held: Sequence[str] = ()) -> list[DecisionWork]:
-        """Take the events that wait to be decided."""
+        """Take the events that wait to be decided, while there are no timers."""
+        taken = await self.waiting(room=room, held=held)
+        events = [work for work in taken if isinstance(work, DecisionWork)]
+        assert len(events) == len(taken)  # noqa: S101 - a step of a suite
+        return events
+
+    async def waiting(self, *, room: int = 100, held: Sequence[str] = ()) -> list[DecisionWork | Timer]:
+        """Take the events that wait to be decided and the timers that are due."""
         return await self.store.take_decisions(ALL_SHARDS, room=room, now_ms=self.now_ms, held=frozenset(held))
 
-    def decided(self, work: DecisionWork, **fields: Any) -> Decided:
-        """Say what became of an event that waited to be decided."""
+    async def firings(self, keys: Iterable[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+        """Recall firings alone."""
+        return (await self.store.recall(Recall(firings=frozenset(keys)))).firings
+
+    def decided(self, work: DecisionWork | Timer, **fields: Any) -> Decided:
+        """Say what became of an event that waited to be decided, or of a timer."""
         made: dict[str, Any] = {"work": work, "epoch": self.epochs[Stage.DECIDE][work.shard]}
         return Decided(**(made | fields))
 

@@ -1,0 +1,74 @@
+"""Runs of automations, and the timers that wake them. All that waits is a row: nothing waits in memory."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class RunState(StrEnum):
+    """Where a run stands. Drawn in docs/design/states.md."""
+
+    ACTIVE = "active"  #: waits for a time, an event or an answer
+    COMPLETED = "completed"  #: came to the end
+    EXITED = "exited"  #: an exit event, an exit step, or a condition ended it early
+    CANCELLED = "cancelled"  #: a person, or a new version of the automation, ended it
+    FAILED = "failed"  #: a step could not be done, and nothing else can follow
+
+
+class Run(Struct, frozen=True, kw_only=True, gc=False):
+    """One profile's (and key's) way through one automation version."""
+
+    id: str
+    workspace: str
+    automation: str
+    version: int
+    profile: str
+    key: str  #: "" when the automation has no key
+    state: RunState
+    entered_ms: int
+    changed_ms: int
+    wake_ms: int | None  #: when it goes on by itself
+    document: bytes  #: JSON: the entering event, the path so far, what it waits for; `decide` reads and writes it
+
+
+class TimerKind(StrEnum):
+    """What is to be done when a timer is due."""
+
+    RUN = "run"  #: a run's wait is over; `about` is the run
+    ANSWER = "answer"  #: a delivery that a run waits for has ended; `about` is the run, `data` names the delivery
+    ENTER = "enter"  #: a person is to enter an automation; `about` is the automation
+    ANNIVERSARY = "anniversary"  #: a date of a person has come; `about` is the automation
+    SEGMENTS = "segments"  #: whether the person is in a segment may change by time alone; `about` is the segment
+    SCHEDULE = "schedule"  #: an automation's schedule is due, or goes on; `about` is the automation
+
+
+class Timer(Struct, frozen=True, kw_only=True, gc=False):
+    """Something to do at an instant, for a profile, by the owner of its shard. Its id makes it the same timer again."""
+
+    id: str
+    shard: int
+    due_ms: int
+    profile: str
+    kind: TimerKind
+    about: str
+    data: bytes = b""
+
+
+class RunQuery(Struct, frozen=True, kw_only=True):
+    """A page of runs, newest first by id, unless `backwards`. `after` is exclusive, a run's id."""
+
+    workspace: str
+    automation: str | None = None
+    profile: str | None = None
+    state: RunState | None = None
+    after: str | None = None
+    backwards: bool = False
+    limit: int = 50
+
+
+class RunPage(Struct, frozen=True, kw_only=True):
+    """Runs in the order that was asked for, and whether there are more."""
+
+    runs: Sequence[Run]
+    more: bool

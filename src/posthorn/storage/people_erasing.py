@@ -1,0 +1,139 @@
+"""Questions that forget a person in bounded pieces: each run deletes so many rows, what depends on others first."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Table, and_, delete, or_, select, text, true, tuple_
+
+from posthorn.engine.profiles import user_profile
+from posthorn.engine.shards import shard_of
+from posthorn.ids import time_of
+from posthorn.storage.people_rows import to_profile
+from posthorn.storage.questions import Questions, since_id
+from posthorn.storage.tables import (
+    attempt,
+    cancelled,
+    decision,
+    decision_work,
+    delivery,
+    event,
+    event_count,
+    firing,
+    member,
+    profile,
+    rendered,
+    request,
+    run,
+    timer,
+)
+
+_MOST_EVENTS = 50
+_USER = "/user/"
+
+
+class Erased(NamedTuple):
+    """How many rows went, and the events among whose rows they were."""
+
+    rows: int
+    events: list[str]
+
+
+class _Budget:
+    """How many rows may still go."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+
+def erase(key: str, most: int) -> Questions[Erased]:
+    """Delete up to `most` rows of a person and of those who were merged into them; the profile goes last."""
+    people = yield from _people(key)
+    budget = _Budget(most)
+    erased: list[str] = []
+    for workspace, user in people.values():
+        erased += yield from _erase_events(workspace, user, budget)
+    # Their timers are in their shards: PostgreSQL looks for them there, SQLite by an index of profiles.
+    shards = sorted({shard_of(place) for place in people})
+    yield from _delete(timer, and_(timer.c.shard.in_(shards), timer.c.profile.in_(list(people))), budget)
+    for table in (decision, run, member, firing, event_count):
+        yield from _delete(table, table.c.profile.in_(list(people)), budget)
+    for place in reversed(people):  # whoever was merged goes first, for they are found through the others
+        yield from _delete(profile, profile.c.key == place, budget)
+    return Erased(rows=most - budget.left, events=erased)
+
+
+def _people(key: str) -> Questions[dict[str, tuple[str, str]]]:
+    """Ask for a person's profiles: their keys, each with workspace and user id. One may have no row."""
+    people: dict[str, tuple[str, str]] = {}
+    workspace, _, user = key.partition(_USER)
+    found = [(key, workspace, user)]
+    while found:
+        place, workspace, user = found.pop()
+        if place in people:
+            continue
+        people[place] = (workspace, user)
+        own = yield select(profile.c.document).where(profile.c.key == place)
+        aliases = to_profile(own[0][0]).aliases if own else ()
+        found += [(user_profile(workspace, alias), workspace, alias) for alias in aliases]
+        merged = yield select(profile.c.key, profile.c.workspace, profile.c.user).where(profile.c.merged == place)
+        found += [(row[0], row[1], row[2]) for row in merged]
+    return people
+
+
+def _erase_events(workspace: str, user: str, budget: _Budget) -> Questions[list[str]]:
+    theirs = (
+        select(event.c.id, event.c.request)
+        .where(event.c.workspace == workspace, event.c.user == user)
+        .order_by(event.c.seq)
+    )
+    erased: list[str] = []
+    while budget.left > 0:
+        found = yield theirs.limit(min(budget.left, _MOST_EVENTS))
+        if not found:
+            break
+        erased += [row[0] for row in found]
+        yield from _erase_threads([row[0] for row in found], [row[1] for row in found if row[1] is not None], budget)
+    return erased
+
+
+def _erase_threads(events: list[str], origins: list[str], budget: _Budget) -> Questions[None]:
+    """Delete what belongs to some events, then the events."""
+    tried = and_(attempt.c.event.in_(events), _since(attempt, events))
+    deliveries: set[str] = set()
+    for column, place in ((delivery.c.id, delivery.c.event), (cancelled.c.delivery, cancelled.c.event)):
+        rows = yield select(column).where(place.in_(events))
+        deliveries |= {row[0] for row in rows}
+    rows = yield select(attempt.c.delivery).where(tried).distinct()
+    deliveries |= {row[0] for row in rows}
+    if deliveries:
+        yield from _delete(rendered, rendered.c.delivery.in_(sorted(deliveries)), budget)
+    yield from _delete(delivery, delivery.c.event.in_(events), budget)
+    yield from _delete(cancelled, cancelled.c.event.in_(events), budget)
+    yield from _delete(attempt, tried, budget)
+    yield from _delete(decision, and_(decision.c.event.in_(events), _since(decision, events)), budget)
+    yield from _delete(decision_work, decision_work.c.id.in_(events), budget)
+    # Spelled out, so that the index of the duplicates is used.
+    repeats = and_(request.c.event.in_(events), text("request.outcome = 'duplicate'"))
+    came = or_(request.c.id.in_(origins), repeats) if origins else repeats
+    yield from _delete(request, and_(came, _since(request, events)), budget)
+    yield from _delete(event, and_(event.c.id.in_(events), _since(event, events)), budget)
+
+
+def _since(table: Table, events: Sequence[str]) -> ColumnElement[bool]:
+    """Say that rows are no older than the oldest of some events."""
+    times = {identifier: time_of(identifier) for identifier in events}
+    known = {identifier: at_ms for identifier, at_ms in times.items() if at_ms is not None}
+    if len(known) < len(times):
+        return true()
+    return since_id(table, min(known, key=known.__getitem__))
+
+
+def _delete(table: Table, condition: ColumnElement[bool], budget: _Budget) -> Questions[None]:
+    """Delete rows as far as the budget goes."""
+    if budget.left <= 0:
+        return
+    key = list(table.primary_key.columns)
+    chosen = select(*key).where(condition).limit(budget.left)
+    place = tuple_(*key) if len(key) > 1 else key[0]
+    gone = yield delete(table).where(place.in_(chosen)).returning(key[0])
+    budget.left -= len(gone)
