@@ -1,25 +1,40 @@
 """The deciding side over the store in memory."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from posthorn.decide.deciding import Decider
 from posthorn.decide.decision_loop import DecisionLoop
+from posthorn.decide.footprints import track_of
 from posthorn.decide.rendering import OpenedSecrets
 from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
+from posthorn.engine.flows import Flow, SendStep
 from posthorn.engine.hints import Hints
+from posthorn.engine.listening import published_type
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.profiles import profile_of
-from posthorn.engine.records import Append, Decided, Decision, EligibilityKey, Event, Firing, OutgoingRequest
-from posthorn.engine.resources import Automation, SendStep
+from posthorn.engine.people import Profile
+from posthorn.engine.profiles import automation_profile, profile_of, user_profile
+from posthorn.engine.records import (
+    Append,
+    Decided,
+    Decision,
+    DeliveryState,
+    Event,
+    LaneRead,
+    OutgoingRequest,
+    Recall,
+    Recalled,
+    Settlement,
+)
+from posthorn.engine.resources import Automation, AutomationVersion, Segment
 from posthorn.errors import StoreUnavailable
 from posthorn.telemetry import Telemetry
 from posthorn.testing.clock import ManualClock
-from posthorn.testing.factories import a_secret, an_automation, an_event
+from posthorn.testing.factories import WORKSPACE, a_secret, an_attempt, an_automation, an_event
 from posthorn.testing.memory import MemoryStore
 from posthorn.vault import KeyRing
 
@@ -40,10 +55,10 @@ class MoodyStore(MemoryStore):
         self.settled += sum(applied)
         return applied
 
-    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
+    async def recall(self, wanted: Recall) -> Recalled:
         if self.is_down:
             raise StoreUnavailable("locked")
-        return await super().firings(keys)
+        return await super().recall(wanted)
 
 
 class World:
@@ -63,9 +78,10 @@ class World:
         self.loop = DecisionLoop(
             store=self.store,
             ownership=self.ownership,
-            directory=self.directory,
             decider=Decider(
-                secrets=OpenedSecrets(self.directory, self.key_ring), key_ring=self.key_ring, now_ms=self.clock.now_ms
+                directory=self.directory,
+                secrets=OpenedSecrets(self.directory, self.key_ring),
+                key_ring=self.key_ring,
             ),
             hints=self.to_decide,
             to_deliver=self.to_deliver,
@@ -89,6 +105,84 @@ class World:
         automation = an_automation(id=identifier, send=step, **fields)
         await self.put(automation)
         return automation
+
+    async def flow(self, identifier: str = "auto_1", **parts: Any) -> Automation:
+        """Publish an automation with a flow, given as JSON is; a request's URL may be given for the whole step."""
+        fields = {
+            name: parts.pop(name) for name in ("conditions", "eligibility", "version", "enabled") if name in parts
+        }
+        flow = msgspec.convert(parts, Flow)
+        automation = an_automation(id=identifier, trigger=None, send=None, flow=flow, **fields)
+        await self.put(automation)
+        return automation
+
+    async def change(self, resource: Any) -> None:
+        await self.store.replace(resource)
+        await self.directory.refresh(self.store)
+
+    async def keep_version(self, automation: Automation) -> None:
+        """Keep a version for the runs in it, as publishing the next one does."""
+        number = str(automation.version)
+        fields = {"workspace": automation.workspace, "parent": automation.id, "created_ms": 0, "updated_ms": 0}
+        await self.put(AutomationVersion(id=f"autov_{automation.id}", uid=number, automation=automation, **fields))
+
+    async def publish(self, automation: Automation) -> None:
+        """Tell deciding that an automation's times are others now, and let it set its timers."""
+        event = an_event(type=published_type(automation.id), received_ms=self.clock.now_ms(), user=None)
+        profile = automation_profile(automation.workspace, automation.id)
+        await self.store.append([Append(event=event, profile=profile)])
+        await self.decide_all()
+
+    async def segment(self, name: str, conditions: Any) -> None:
+        fields = {"workspace": WORKSPACE, "created_ms": 0, "updated_ms": 0}
+        await self.put(Segment(id=f"seg_{name}", uid=name, name=name, conditions=conditions, **fields))
+
+    async def deliver(
+        self,
+        *,
+        status: int,
+        body: bytes = b"",
+        only: str = "",
+        state: DeliveryState = DeliveryState.DELIVERED,
+    ) -> None:
+        """Deliver what is queued (to a URL with `only` in it), as the owner of the lanes would."""
+        now_ms = self.clock.now_ms()
+        leases = await self.store.lease("node_a", Stage.DELIVER, now_ms=now_ms, until_ms=now_ms + 1000, most=256)
+        epochs = {lease.shard: lease.epoch for lease in leases}
+        for lane in await self.store.ready(list(epochs), after_ms=None, now_ms=now_ms):
+            read = LaneRead(shard=lane.shard, endpoint=lane.endpoint, room=100)
+            [taken] = await self.store.take([read], now_ms=now_ms)
+            for work in taken.works:
+                if work.rendered is not None and only.encode() in work.rendered.shown:
+                    attempt = an_attempt(work, state=state, response_status=status, response_body=body)
+                    settled = Settlement(work=work, epoch=epochs[work.shard], attempt=attempt)
+                    assert await self.store.settle([settled]) == [True]
+
+    async def count(self, user: str, event_type: str) -> int:
+        counts = await self.store.event_counts(user_profile(WORKSPACE, user))
+        return sum(count.count for count in counts if count.type == event_type)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, keeping the leases, and decide what became due."""
+        self.clock.advance(seconds)
+        await self.own()
+        await self.decide_all()
+
+    def runs(self) -> list[tuple[str, str]]:
+        """List the runs by their keys and states."""
+        return sorted((run.key, run.state.value) for run in self.store._tables.runs.values())
+
+    def footprints(self) -> list[str]:
+        """List what the only run did."""
+        [run] = self.store._tables.runs.values()
+        return [footprint.what for footprint in track_of(run).path]
+
+    def urls(self) -> list[str]:
+        """List where the requests go, in the order in which they were queued."""
+        return [request.url for request in self.requests()]
+
+    def person(self, user: str = "u1") -> Profile:
+        return self.store._tables.profiles[user_profile(WORKSPACE, user)]
 
     async def secret(self, name: str, value: str) -> None:
         secret = a_secret(uid=name)

@@ -5,8 +5,8 @@ import pytest
 from deciding_world import World
 from msgspec.structs import replace
 
+from posthorn.engine.flows import AgainAfter, EventTrigger, Once, OncePerKey
 from posthorn.engine.records import OutgoingRequest
-from posthorn.engine.resources import AgainAfter, EventTrigger, Once, OncePerKey
 from posthorn.engine.shards import shard_of
 from posthorn.testing.factories import WORKSPACE
 from posthorn.vault import VaultError

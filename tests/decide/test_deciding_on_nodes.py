@@ -1,36 +1,17 @@
 """Several nodes that decide at the same time: what a rule remembers is remembered once."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from deciding_world import World
 
-from deciding_world import MoodyStore, World
-
+from posthorn.decide.deciding import Decider
+from posthorn.decide.rendering import OpenedSecrets
 from posthorn.engine.cluster import ALONE, SHARED, Stage, Tempo
+from posthorn.engine.flows import Once
 from posthorn.engine.ownership import Ownership
-from posthorn.engine.records import Append, EligibilityKey, Event, Firing
-from posthorn.engine.resources import Once
+from posthorn.engine.records import Append, Event
 from posthorn.engine.shards import shard_of
-from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import WORKSPACE, an_automation, an_event
 
 NOBODY = f"{WORKSPACE}/nobody"
-
-
-class MeetingStore(MoodyStore):
-    """Lets the first who read firings go on only when others have read them too, or have nothing to read."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
-        self.readers = 0
-        self.others_are_done = asyncio.Event()
-
-    async def firings(self, keys: Sequence[EligibilityKey]) -> Mapping[EligibilityKey, Firing]:
-        found = await super().firings(keys)
-        self.readers += 1
-        if self.readers > 1:
-            self.others_are_done.set()
-        await self.others_are_done.wait()
-        return found
 
 
 class Node(World):
@@ -38,14 +19,15 @@ class Node(World):
 
     def __init__(self, name: str, other: World | None = None, tempo: Tempo = ALONE) -> None:
         super().__init__()
-        if other is None:
-            self.store = MeetingStore(self.clock)
-        else:
+        if other is not None:
             self.clock, self.store, self.directory = other.clock, other.store, other.directory
         self.ownership = Ownership(
             store=self.store, node=name, clock=self.clock, telemetry=self.telemetry, stage=Stage.DECIDE, tempo=tempo
         )
-        self.loop._store, self.loop._ownership, self.loop._directory = self.store, self.ownership, self.directory
+        decider = Decider(
+            directory=self.directory, secrets=OpenedSecrets(self.directory, self.key_ring), key_ring=self.key_ring
+        )
+        self.loop._store, self.loop._ownership, self.loop._decider = self.store, self.ownership, decider
 
     async def wait_in(self, profile: str) -> Event:
         """Let an event without a user wait in the line of a profile."""
@@ -78,37 +60,21 @@ async def test_a_rule_that_remembers_fires_once_though_some_events_came_in_befor
     in_line = await first.wait_in(NOBODY)
     early = await second.wait_in(line_at(second))
     await first.automation(eligibility=Once())
-
-    async def decide_elsewhere() -> None:
-        await second.loop._decide_batch()
-        first.store.others_are_done.set()  # type: ignore[attr-defined]
-
-    async with asyncio.timeout(10):
-        await asyncio.gather(first.loop._decide_batch(), decide_elsewhere())
-    assert [decision.outcome for decision in first.decisions(in_line)] == ["fired"]
-    [decision] = first.decisions(early)
-    assert (decision.outcome, decision.reason) == ("not_eligible", "came_before_rule")
+    assert await second.loop._decide_batch() == 1  # it is moved into the line of what the rule remembers
+    assert first.decisions(early) == []
+    await first.loop._decide_batch()
+    decisions = [*first.decisions(in_line), *first.decisions(early)]
+    assert sorted((one.outcome, one.reason) for one in decisions) == [
+        ("fired", "matched"),
+        ("not_eligible", "fired_before"),
+    ]
     assert len(first.requests()) == 1
-
-
-async def test_the_node_that_has_nobodys_line_decides_earlier_events_too_and_keeps_the_line_meanwhile() -> None:
-    first, _ = await two_nodes()
-    early = await first.wait_in(line_at(first))
-    await first.automation(eligibility=Once())
-    deciding = asyncio.create_task(first.loop._decide_batch())
-    async with asyncio.timeout(10):
-        while not first.store.readers:  # type: ignore[attr-defined]  # noqa: ASYNC110 - there is no event that tells
-            await asyncio.sleep(0)
-        assert first.loop.busy_shards() == {shard_of(NOBODY), shard_of(line_at(first))}
-        first.store.others_are_done.set()  # type: ignore[attr-defined]
-        await deciding
-    assert [decision.outcome for decision in first.decisions(early)] == ["fired"]
+    assert await second.loop._decide_batch() == 0
 
 
 async def test_an_automation_that_was_published_at_another_node_decides_on_the_next_event() -> None:
     """Whoever was told that it is stored may send an event a millisecond later."""
     node = Node("node_a", tempo=SHARED)
-    node.store.others_are_done.set()  # type: ignore[attr-defined]
     await node.ownership.renew(["node_a"])
     await node.store.insert(an_automation())
     event = await node.happen()

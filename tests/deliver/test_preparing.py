@@ -8,7 +8,7 @@ from delivering_world import World
 from standardwebhooks import Webhook
 from test_attempting import a_work
 
-from posthorn.deliver.preparing import Prepared, prepare
+from posthorn.deliver.preparing import Prepared, prepare, requested
 from posthorn.deliver.transport import Refusal
 from posthorn.engine.marks import MASK
 from posthorn.engine.records import DeliveryWork, OutgoingRequest, Payload, RenderedRequest
@@ -31,7 +31,7 @@ async def world() -> World:
 def prepared(world: World, work: DeliveryWork, now_ms: int = START_MS) -> Prepared:
     rules = world.lanes.rules(work.endpoint, now_ms)
     assert rules is not None
-    result = prepare(work, rules, key_ring=world.key_ring, now_ms=now_ms)
+    result = prepare(work, rules, requested(work, key_ring=world.key_ring), now_ms=now_ms)
     assert isinstance(result, Prepared)
     return result
 
@@ -135,4 +135,4 @@ async def test_a_url_that_was_rendered_wrong_is_refused(world: World) -> None:
     work = rendered(world, outgoing(url="https://user:pw@example.test/"))
     rules = world.lanes.rules(work.endpoint, START_MS)
     assert rules is not None
-    assert isinstance(prepare(work, rules, key_ring=world.key_ring, now_ms=START_MS), Refusal)
+    assert isinstance(prepare(work, rules, requested(work, key_ring=world.key_ring), now_ms=START_MS), Refusal)

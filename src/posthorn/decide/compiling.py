@@ -1,13 +1,19 @@
 """Automations compiled for deciding, kept until they change."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
 from posthorn.conditions import CompiledConditions, compile_conditions, decode_conditions
-from posthorn.engine.resources import Automation, OncePerKey
+from posthorn.conditions.needs import Needs
+from posthorn.decide.needing import needs_of, templates_of
+from posthorn.decide.places import Place, places_of
+from posthorn.decide.requests import CompiledRequest, compile_request
+from posthorn.engine.flows import OnAbsence, OncePerKey, Trigger
+from posthorn.engine.listening import triggers_of
+from posthorn.engine.resources import Automation
 from posthorn.errors import PosthornError
-from posthorn.templating import Escape, Template, compile_template, uses_secrets
+from posthorn.templating import Template, compile_template
 
 _MOST_KEPT = 10_000
 
@@ -16,12 +22,15 @@ class CompiledAutomation(Struct, frozen=True, kw_only=True):
     """An automation with its conditions and templates compiled."""
 
     automation: Automation
+    triggers: tuple[Trigger, ...]
     conditions: CompiledConditions | None
     key: Template | None
-    url: Template
-    headers: tuple[tuple[str, Template], ...]
-    body: Template | None
-    secrets: frozenset[str]  #: names that its templates read; "*" for any
+    absence_keys: Mapping[str, Template]  #: of triggers by absence, by the text of the template
+    exit_key: Template | None
+    request: CompiledRequest | None  #: of the simplest form: one request and nothing else
+    places: Mapping[str, Place]  #: of a flow, by name
+    first: str | None  #: where a flow begins
+    needs: Needs  #: what has to be loaded
 
 
 class BrokenAutomation(Struct, frozen=True, kw_only=True):
@@ -35,54 +44,47 @@ class CompiledAutomations:
     """Compiles automations as they come by. A change of one makes it a new object, which is compiled anew."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, CompiledAutomation | BrokenAutomation] = {}
+        self._compiled: dict[tuple[str, int], tuple[CompiledAutomation | BrokenAutomation, Mapping[str, str]]] = {}
 
-    def compile_all(self, automations: Iterable[Automation]) -> list[CompiledAutomation | BrokenAutomation]:
-        """Return the automations compiled. One that does not compile must not hold up the others."""
-        return [self._one(automation) for automation in automations]
-
-    def _one(self, automation: Automation) -> CompiledAutomation | BrokenAutomation:
-        known = self._compiled.get(automation.id)
-        if known is None or known.automation is not automation:
+    def compile(self, automation: Automation, blocks: Mapping[str, str]) -> CompiledAutomation | BrokenAutomation:
+        """Return one compiled, with the content blocks of its workspace."""
+        name = (automation.id, automation.version)
+        known, known_blocks = self._compiled.get(name, (None, blocks))
+        if known is None or known.automation is not automation or known_blocks is not blocks:
             if len(self._compiled) >= _MOST_KEPT:
                 self._compiled.clear()  # deleted ones would stay for ever
-            known = self._compiled[automation.id] = _compiled_or_broken(automation)
+            known = _compiled_or_broken(automation, blocks)
+            self._compiled[name] = known, blocks
         return known
 
 
-def _compiled_or_broken(automation: Automation) -> CompiledAutomation | BrokenAutomation:
+def _compiled_or_broken(automation: Automation, blocks: Mapping[str, str]) -> CompiledAutomation | BrokenAutomation:
     try:
-        return compile_automation(automation)
+        return compile_automation(automation, blocks)
     except PosthornError as error:
         return BrokenAutomation(automation=automation, problem=str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this automation's and must not stop the queue
         return BrokenAutomation(automation=automation, problem=type(error).__name__)
 
 
-def compile_automation(automation: Automation) -> CompiledAutomation:
+def compile_automation(automation: Automation, blocks: Mapping[str, str]) -> CompiledAutomation:
     """Compile conditions and templates. Raises Invalid when one of them is wrong: they are checked before storing."""
-    send = automation.send
-    rule = automation.eligibility
-    raw = automation.conditions
-    url = compile_template(send.url, escape="url")
-    headers = tuple((name, compile_template(value, escape="header")) for name, value in send.headers.items())
-    body = compile_template(send.body, escape=body_escape(send.headers)) if send.body is not None else None
-    templates = [url, *(template for _, template in headers), *([body] if body is not None else [])]
+    rule, raw, flow = automation.eligibility, automation.conditions, automation.flow
+    triggers = triggers_of(automation)
+    absences = [trigger for trigger in triggers if isinstance(trigger, OnAbsence)]
+    places = places_of(flow.steps, blocks) if flow is not None else {}
+    conditions = compile_conditions(decode_conditions(raw)) if raw is not None else None
+    key = compile_template(rule.key, escape="none") if isinstance(rule, OncePerKey) else None
+    request = compile_request(automation.send, blocks) if automation.send is not None else None
     return CompiledAutomation(
         automation=automation,
-        conditions=compile_conditions(decode_conditions(raw)) if raw is not None else None,
-        key=compile_template(rule.key, escape="none") if isinstance(rule, OncePerKey) else None,
-        url=url,
-        headers=headers,
-        body=body,
-        secrets=frozenset().union(*(uses_secrets(template) for template in templates)),
+        triggers=triggers,
+        conditions=conditions,
+        key=key,
+        absence_keys={absence.key: compile_template(absence.key, escape="none") for absence in absences if absence.key},
+        exit_key=compile_template(flow.exit_key, escape="none") if flow is not None and flow.exit_key else None,
+        request=request,
+        places=places,
+        first=flow.steps[0].name if flow is not None and flow.steps else None,
+        needs=needs_of(triggers, conditions, templates_of(request, key, places), places),
     )
-
-
-def body_escape(headers: Mapping[str, str]) -> Escape:
-    """Return how values are escaped in a body with these headers: by its Content-Type, JSON when it has none."""
-    content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "json")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/x-www-form-urlencoded":
-        return "url"
-    return "json" if media_type.endswith("json") else "none"

@@ -1,215 +1,353 @@
-"""One event against its automations: match, check eligibility, render, and say why. No store, no socket."""
+"""One event or timer, and all that follows from it. No store, no socket: what is not known yet is asked for."""
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from posthorn import ids
-from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
-from posthorn.decide.eligibility import NotEligible, check, eligibility_key, next_firing
-from posthorn.decide.facts import hops_of
-from posthorn.decide.rendering import Rendered, RenderFailed, SecretValues, render
-from posthorn.engine.lanes import automation_lane
-from posthorn.engine.records import Decision, DecisionOutcome, DecisionWork, EligibilityKey, Firing, NewDelivery
-from posthorn.engine.resources import Automation
+from posthorn.clock import SECOND_MS, iso_text
+from posthorn.decide import verdicts
+from posthorn.decide.caps import Caps
+from posthorn.decide.case import Case, Happening, count_facts, person_facts
+from posthorn.decide.entering import Entrance
+from posthorn.decide.facts import facts_of, hops_of, local_facts
+from posthorn.decide.memory import Memory
+from posthorn.decide.moving import Mover
+from posthorn.decide.people import absorbed, apply_change
+from posthorn.decide.rendering import SecretValues
+from posthorn.decide.rules import CompiledSegment, EventRules, Rules
+from posthorn.decide.sending import Sender
+from posthorn.decide.stepping import Stepper
+from posthorn.decide.sweeping import Sweeper
+from posthorn.engine.directory import Directory
+from posthorn.engine.flows import OnAttribute, OnSegment, Trigger
+from posthorn.engine.listening import published_type
+from posthorn.engine.people import EventContext, Membership, Profile
+from posthorn.engine.profiles import shared_profile, user_profile
+from posthorn.engine.records import DecisionWork, Event, NewEvent
+from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
-from posthorn.errors import PosthornError
-from posthorn.templating import TemplateRenderFailed
 from posthorn.vault import KeyRing
 
-_encode = msgspec.json.Encoder().encode
+_context = msgspec.json.Decoder(EventContext)
+_MOST_REACTIONS = 10  # rounds of automations that change what other automations react to
+_NOTHING = EventContext()
+_PUBLISHED = published_type("")
 
 
-class Ruling(Struct, frozen=True, kw_only=True):
-    """What one automation made of an event, and what follows from it."""
+class Moved:
+    """The work belongs to another profile, whose owner decides it."""
 
-    decision: Decision
-    delivery: NewDelivery | None = None
-    firing: tuple[EligibilityKey, Firing] | None = None
+    __slots__ = ("profile",)
 
-
-class _Verdict(Struct, frozen=True, kw_only=True):
-    outcome: DecisionOutcome
-    reason: str
-    detail: str
-    data: object = None
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
 
 
 class Decider:
-    """Decides. `remember` looks up firings: those of this batch first, then those of the store."""
+    """Decides events and timers, one after the other, over a memory that a batch shares."""
 
-    def __init__(self, *, secrets: SecretValues, key_ring: KeyRing, now_ms: Callable[[], int]) -> None:
-        self._secrets = secrets
-        self._key_ring = key_ring
-        self._now_ms = now_ms
+    def __init__(self, *, directory: Directory, secrets: SecretValues, key_ring: KeyRing) -> None:
+        self.directory = directory
+        self.rules = Rules(directory)
+        sender = Sender(secrets=secrets, key_ring=key_ring)
+        stepper = Stepper(sender=sender, caps=Caps(directory))
+        self._entrance = Entrance(rules=self.rules, sender=sender, stepper=stepper)
+        self._sweeper = Sweeper(self.rules)
+        self._mover = Mover(rules=self.rules, stepper=stepper, entrance=self._entrance)
 
-    def decide(
-        self,
-        work: DecisionWork,
-        automations: Sequence[CompiledAutomation | BrokenAutomation],
-        facts: Mapping[str, Any],
-        firings: MutableMapping[EligibilityKey, Firing | None],
-    ) -> list[Ruling]:
-        """Decide one event for all automations that listen to its type, in order; updates `firings`.
+    def decide(self, work: DecisionWork | Timer, memory: Memory, now_ms: int) -> Case | Moved:
+        """Decide one piece of work. Raises Missing when something has to be recalled first."""
+        return self._wake(work, memory, now_ms) if isinstance(work, Timer) else self._decide(work, memory, now_ms)
 
-        What goes wrong inside one automation is recorded as its failed decision: neither the others nor the
-        queue may suffer from it.
-        """
-        return [self._rule_or_failure(work, compiled, facts, firings) for compiled in automations]
+    def failure(self, work: DecisionWork | Timer, memory: Memory, now_ms: int, problem: str) -> Case:
+        """Close work that cannot be decided. It is counted and on record, and the queue goes on."""
+        if isinstance(work, Timer):
+            return Case(work=work, workspace=_workspace(work.profile), memory=memory, now_ms=now_ms, person=None)
+        event = work.event
+        case = Case(work=work, workspace=event.workspace, memory=memory, now_ms=now_ms, person=None)
+        case.count = event.user is not None
+        for compiled in self.rules.for_event(event.workspace, event.type).entering:
+            verdicts.record(case, compiled.automation, event.id, verdicts.broken(problem))
+        return case
 
-    def internal_failure(self, work: DecisionWork, automation: Automation, problem: str) -> Ruling:
-        """Record that an automation could not be decided for a reason that is not the event's."""
-        return self._ruling(work, automation, _broken(problem))
-
-    def out_of_line(self, work: DecisionWork, automation: Automation) -> Ruling:
-        """Record that what an automation remembers is another node's to look up: the event came in before the rule."""
-        return self._ruling(work, automation, _OUT_OF_LINE)
-
-    def key_of(
-        self, work: DecisionWork, compiled: CompiledAutomation, facts: Mapping[str, Any]
-    ) -> EligibilityKey | RenderFailed | None:
-        """Return the eligibility key that an automation has for an event."""
-        text = ""
-        if compiled.key is not None:
-            try:
-                text = compiled.key.render(facts)
-            except TemplateRenderFailed as error:
-                return RenderFailed(part="eligibility.key", message=error.message, line=error.line, column=error.column)
-        return eligibility_key(compiled.automation, work, text)
-
-    def _rule_or_failure(
-        self,
-        work: DecisionWork,
-        compiled: CompiledAutomation | BrokenAutomation,
-        facts: Mapping[str, Any],
-        firings: MutableMapping[EligibilityKey, Firing | None],
-    ) -> Ruling:
-        if isinstance(compiled, BrokenAutomation):
-            return self.internal_failure(work, compiled.automation, compiled.problem)
-        try:
-            return self._rule(work, compiled, facts, firings)
-        except PosthornError as error:
-            return self.internal_failure(work, compiled.automation, str(error))
-        except Exception as error:  # noqa: BLE001 - its text may quote a value, and a value may be a secret
-            return self.internal_failure(work, compiled.automation, type(error).__name__)
-
-    def _rule(
-        self,
-        work: DecisionWork,
-        compiled: CompiledAutomation,
-        facts: Mapping[str, Any],
-        firings: MutableMapping[EligibilityKey, Firing | None],
-    ) -> Ruling:
-        verdict = _not_matched(compiled, facts)
-        if verdict is not None:
-            return self._ruling(work, compiled.automation, verdict)
-        key = self.key_of(work, compiled, facts)
-        if isinstance(key, RenderFailed):
-            return self._ruling(work, compiled.automation, _failed(key))
-        firing = firings.get(key) if key is not None else None
-        refused = check(compiled.automation, work, key.key if key is not None else "", firing)
-        if refused is not None:
-            return self._ruling(work, compiled.automation, _not_eligible(refused))
-        rendered = render(compiled, facts, self._secrets, hops=hops_of(facts) + 1)
-        if isinstance(rendered, RenderFailed):
-            return self._ruling(work, compiled.automation, _failed(rendered))
-        ruling = self._fired(work, compiled, rendered)
-        if key is None:
-            return ruling
-        firings[key] = remembered = next_firing(firing, work)
-        return msgspec.structs.replace(ruling, firing=(key, remembered))
-
-    def _fired(self, work: DecisionWork, compiled: CompiledAutomation, rendered: Rendered) -> Ruling:
-        now_ms = self._now_ms()
-        lane = automation_lane(compiled.automation.id, rendered.shown.url)
-        delivery_id = ids.new_id(ids.DELIVERY, now_ms)
-        delivery = NewDelivery(
-            id=delivery_id,
-            shard=shard_of(lane),
-            endpoint=lane,
-            due_ms=now_ms,
-            event=work.event.id,
-            rendered=rendered.sealed_for(delivery_id, self._key_ring),
+    def _decide(self, work: DecisionWork, memory: Memory, now_ms: int) -> Case | Moved:
+        event = work.event
+        rules = self.rules.for_event(event.workspace, event.type)
+        context = _context.decode(event.context) if event.context is not None else _NOTHING
+        person: Profile | None = None
+        if event.user is not None:
+            person = memory.profile(work.profile)
+            if person is not None and person.merged_into is not None:
+                return Moved(person.merged_into)
+        elif rules.remembers and work.profile != shared_profile(event.workspace):
+            return Moved(shared_profile(event.workspace))  # it came in before the rule that remembers was known
+        case = Case(work=work, workspace=event.workspace, memory=memory, now_ms=now_ms, person=person)
+        if event.type.startswith(_PUBLISHED):
+            automation = self.directory.automation(event.type.removeprefix(_PUBLISHED))
+            if automation is not None and automation.workspace == event.workspace:
+                self._sweeper.publish(case, automation)
+            return case
+        if event.user is not None and not self._take_person(case, event, context):
+            return case
+        facts = facts_of(work, self.directory.source(event.source))
+        self._count(case, event, rules, facts)
+        self._look_around(case, facts, local=rules.local)
+        happening = Happening(
+            id=event.id,
+            type=event.type,
+            at_ms=event.occurred_ms,
+            received_ms=event.received_ms,
+            facts=facts,
+            depth=max(context.depth, hops_of(facts)),
         )
-        verdict = _Verdict(
-            outcome=DecisionOutcome.FIRED,
-            reason="matched",
-            detail="every condition matched and the profile is eligible; the request is queued",
+        for run in context.cancels:
+            self._mover.cancel(case, run)
+        if rules.moving and case.person is not None:
+            self._mover.happen(case, happening, rules.moving)
+        self._update_segments(case, facts, rules.segments)
+        self._entrance.try_all(case, rules.entering, None, happening)
+        self._react(case, happening)
+        return case
+
+    def _take_person(self, case: Case, event: Event, context: EventContext) -> bool:
+        """Apply what the event changes in its person's profile. False: nothing else is to be decided."""
+        changes = context.changes
+        known = case.person
+        if known is None and changes is not None and changes.existing_only:
+            return False
+        person = known or Profile(
+            key=case.work.profile,
+            workspace=event.workspace,
+            user=case.work.profile.partition("/user/")[2],  # the event may name one who was merged into this one
+            created_ms=case.now_ms,
+            updated_ms=case.now_ms,
         )
-        ruling = self._ruling(work, compiled.automation, verdict)
-        decision = msgspec.structs.replace(ruling.decision, delivery=delivery_id)
-        return Ruling(decision=decision, delivery=delivery)
+        if changes is not None and changes.merge_into is not None:
+            return self._merge(case, event, person, changes.merge_into)
+        if context.absorbs is not None:
+            self._absorb(case, person, context.absorbs)
+            return True
+        if changes is not None:
+            changed = apply_change(person, changes, now_ms=case.now_ms)
+            case.react(changed.attributes)
+            person = changed.profile
+        if person is not known:
+            case.put_person(person)
+        return True
 
-    def _ruling(self, work: DecisionWork, automation: Automation, verdict: _Verdict) -> Ruling:
-        now_ms = self._now_ms()
-        return Ruling(
-            decision=Decision(
-                id=ids.new_id(ids.DECISION, now_ms),
-                workspace=work.event.workspace,
-                automation=automation.id,
-                version=automation.version,
-                event=work.event.id,
-                profile=work.profile,
-                decided_ms=now_ms,
-                outcome=verdict.outcome,
-                reason=verdict.reason,
-                detail=verdict.detail,
-                data=_encode(verdict.data),
-            )
+    def _merge(self, case: Case, event: Event, person: Profile, into: str) -> bool:
+        """End this profile and let the owner of the other one take over what is known of it."""
+        target = user_profile(event.workspace, into)
+        if target == person.key or event.user != person.user:
+            return True  # somebody who was merged already: the merge meant that one, and not who they are now
+        for segment, since_ms in person.segments.items():
+            case.put_membership(Membership(segment=segment, profile=person.key, is_in=False, since_ms=since_ms))
+        case.segment_moves = []  # nobody left: they are somebody else from now on
+        case.put_tombstone(msgspec.structs.replace(person, merged_into=target, updated_ms=case.now_ms))
+        told = Event(
+            id=ids.new_id(ids.EVENT, case.now_ms),
+            workspace=event.workspace,
+            type="profile.merged",
+            occurred_ms=event.occurred_ms,
+            received_ms=case.now_ms,
+            user=into,
+            payload=msgspec.json.encode({"user": person.user}),
+            context=msgspec.json.encode(EventContext(absorbs=person.key)),
         )
+        case.events.append(NewEvent(event=told, profile=target))
+        return False
 
+    def _absorb(self, case: Case, person: Profile, key: str) -> None:
+        """Take over what is known of a profile that has ended. Nobody writes it any more, so it may be read here."""
+        other = case.memory.profile(key)
+        case.absorbs = key
+        for run in case.memory.active_runs(key):
+            case.put_run(msgspec.structs.replace(run, profile=person.key))
+        case.put_person(absorbed(person, other, now_ms=case.now_ms) if other is not None else person)
 
-_OUT_OF_LINE = _Verdict(
-    outcome=DecisionOutcome.NOT_ELIGIBLE,
-    reason="came_before_rule",
-    detail="the event has no user and came in before it was known that this automation remembers its firings;"
-    " it decides on events that come in from now on",
-)
+    def _count(self, case: Case, event: Event, rules: EventRules, facts: dict[str, Any]) -> None:
+        """Count the event, and put it into the windows that it falls into."""
+        if event.user is None:
+            return
+        case.add_count(event.type, event.occurred_ms)
+        _look_up_counts(case, facts, rules.counts)
+        person = case.person
+        if person is None or not rules.windows:
+            return
+        windows = dict(person.windows)
+        for window in rules.windows:
+            times = window.with_event(windows.get(window.key, ()), facts, event.occurred_ms)
+            if times is not None:
+                windows[window.key] = list(times)
+        if windows != person.windows:
+            case.put_person(msgspec.structs.replace(person, windows=windows))
 
+    def _look_around(self, case: Case, facts: dict[str, Any], *, local: bool) -> None:
+        """Add what conditions and templates see beside the event."""
+        facts["now"] = iso_text(case.now_ms)
+        person = case.person
+        if person is not None:
+            facts["profile"] = person_facts(person)
+            facts["segments"] = self.rules.segment_facts(person.segments)
+            facts["windows"] = person.windows
+        if local:
+            facts["local"] = local_facts(case.now_ms, self.rules.zone_of(case.workspace, person))
 
-def _not_matched(compiled: CompiledAutomation, facts: Mapping[str, Any]) -> _Verdict | None:
-    wanted = compiled.automation.trigger.source
-    source = facts.get("source", {}).get("id")
-    if wanted is not None and wanted != source:
-        return _Verdict(
-            outcome=DecisionOutcome.NOT_MATCHED,
-            reason="source_differs",
-            detail=f"the trigger wants the source {wanted}, the event came from {source or 'the API'}",
+    def _update_segments(self, case: Case, facts: dict[str, Any], looking: Sequence[CompiledSegment]) -> None:
+        """Let the person enter and leave segments: those that look at the event, or all when the person changed."""
+        segments = self.rules.segments(case.workspace) if case.is_person_changed else looking
+        person = case.person
+        if person is None or not segments:
+            return
+        member = dict(person.segments)
+        for one in segments:
+            _look_up_counts(case, facts, one.conditions.needs.counts)
+            if one.conditions.needs.local and "local" not in facts:
+                facts["local"] = local_facts(case.now_ms, self.rules.zone_of(case.workspace, person))
+            self._update_segment(case, one, facts, member)
+        if member != person.segments:
+            case.put_person(msgspec.structs.replace(person, segments=member))
+
+    def _update_segment(self, case: Case, one: CompiledSegment, facts: dict[str, Any], member: dict[str, int]) -> None:
+        name = one.segment.id
+        change_ms = one.conditions.next_change_ms(facts, case.now_ms)
+        if change_ms is not None:
+            case.put_timer(_segment_timer(case, name, max(change_ms, case.now_ms + SECOND_MS)))
+        is_in = one.conditions.matches(facts)
+        if is_in == (name in member):
+            return
+        if is_in:
+            member[name] = case.now_ms
+        since_ms = case.now_ms if is_in else member.pop(name)
+        case.put_membership(Membership(segment=name, profile=case.work.profile, is_in=is_in, since_ms=since_ms))
+        facts["segments"] = self.rules.segment_facts(member)
+
+    def _react(self, case: Case, happening: Happening) -> None:
+        """Let automations react to what changed in the person, until nothing changes any more."""
+        for _ in range(_MOST_REACTIONS):
+            attributes, case.changed_attributes = case.changed_attributes, set()
+            moves, case.segment_moves = case.segment_moves, []
+            if not attributes and not moves:
+                return
+            if case.person is not None:
+                happening.facts["profile"] = person_facts(case.person)
+            self._react_to_attributes(case, happening, attributes)
+            self._react_to_moves(case, happening, moves)
+            self._update_segments(case, happening.facts, ())
+
+    def _react_to_attributes(self, case: Case, happening: Happening, attributes: set[str]) -> None:
+        if not attributes or case.person is None:
+            return
+        self._sweeper.remember_days(case, attributes)
+        for compiled in self.rules.reacting(case.workspace, "$attribute"):
+            for trigger in getattr(compiled, "triggers", ()):
+                if isinstance(trigger, OnAttribute) and _is_changed_to(trigger, attributes, case.person):
+                    chosen: dict[str, Trigger] = {compiled.automation.id: trigger}
+                    self._entrance.try_all(case, [compiled], chosen, happening)
+                    break
+
+    def _react_to_moves(self, case: Case, happening: Happening, moves: list[tuple[str, bool]]) -> None:
+        if not moves:
+            return
+        for compiled in self.rules.reacting(case.workspace, "$segment"):
+            for trigger in getattr(compiled, "triggers", ()):
+                if isinstance(trigger, OnSegment) and self._is_moved(case, trigger, moves):
+                    chosen: dict[str, Trigger] = {compiled.automation.id: trigger}
+                    self._entrance.try_all(case, [compiled], chosen, happening)
+                    break
+
+    def _is_moved(self, case: Case, trigger: OnSegment, moves: list[tuple[str, bool]]) -> bool:
+        segment = self.directory.segment(case.workspace, trigger.segment)
+        return segment is not None and (segment.id, trigger.moves == "enters") in moves
+
+    def _wake(self, timer: Timer, memory: Memory, now_ms: int) -> Case | Moved:
+        workspace = _workspace(timer.profile)
+        person = memory.profile(timer.profile) if is_person(timer.profile) else None
+        if person is not None and person.merged_into is not None:
+            return Moved(person.merged_into)
+        case = Case(work=timer, workspace=workspace, memory=memory, now_ms=now_ms, person=person)
+        match timer.kind:
+            case TimerKind.RUN:
+                self._mover.wake(case, timer)
+            case TimerKind.ANSWER:
+                self._mover.answer(case, timer)
+            case TimerKind.SCHEDULE:
+                self._sweeper.sweep(case, timer)
+            case TimerKind.ENTER if person is not None:
+                self._sweeper.enter(case, timer)
+            case TimerKind.ANNIVERSARY:
+                self._sweeper.come_round(case, timer)
+            case TimerKind.SEGMENTS if person is not None:
+                self._time_passes(case, timer, person)
+        return case
+
+    def _time_passes(self, case: Case, timer: Timer, person: Profile) -> None:
+        """Look at a segment of a person again: time alone may have changed whether they are in it."""
+        event = Event(
+            id=ids.new_id(ids.EVENT, case.now_ms),
+            workspace=case.workspace,
+            type="segment.changed",
+            occurred_ms=case.now_ms,
+            received_ms=case.now_ms,
+            user=person.user,
+            payload=msgspec.json.encode({"segment": timer.about}),
         )
-    if compiled.conditions is None or compiled.conditions.matches(facts):
-        return None
-    explanation = compiled.conditions.explain(facts)
-    return _Verdict(
-        outcome=DecisionOutcome.NOT_MATCHED,
-        reason="condition_failed",
-        detail=explanation.message,
-        data=explanation,
+        facts: dict[str, Any] = {
+            "event": {"id": event.id, "type": event.type, "time": iso_text(case.now_ms)},
+            "user": {"id": person.user},
+        }
+        self._look_around(case, facts, local=True)
+        looking = [one for one in self.rules.segments(case.workspace) if one.segment.id == timer.about]
+        self._update_segments(case, facts, looking)
+        if not case.segment_moves:
+            return
+        # An event, so that what automations make of it has something to hang on.
+        case.events.append(NewEvent(event=event, profile=person.key))
+        happening = Happening(id=event.id, type=event.type, at_ms=case.now_ms, received_ms=case.now_ms, facts=facts)
+        self._react(case, happening)
+
+
+def _look_up_counts(case: Case, facts: dict[str, Any], names: frozenset[str]) -> None:
+    """Add counters to the facts, those that are there already left alone."""
+    if not names:
+        return
+    counts = facts.setdefault("counts", {})
+    for name in names - counts.keys():
+        found = case.memory.count(case.work.profile, name)
+        if found is not None:
+            counts[name] = count_facts(found)
+
+
+def _segment_timer(case: Case, segment: str, due_ms: int) -> Timer:
+    profile = case.work.profile
+    return Timer(
+        id=f"{profile}/{segment}",
+        shard=shard_of(profile),
+        due_ms=due_ms,
+        profile=profile,
+        kind=TimerKind.SEGMENTS,
+        about=segment,
     )
 
 
-def _not_eligible(refused: NotEligible) -> _Verdict:
-    return _Verdict(
-        outcome=DecisionOutcome.NOT_ELIGIBLE,
-        reason=refused.reason,
-        detail=refused.detail,
-        data={"sinceMs": refused.since_ms},
-    )
+def _is_changed_to(trigger: OnAttribute, attributes: set[str], person: Profile) -> bool:
+    name = trigger.attribute
+    if name not in attributes and name.partition(".")[0] not in attributes:
+        return False
+    if trigger.to is None:
+        return True
+    value: Any = person.attributes
+    for step in name.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value in trigger.to
 
 
-def _failed(failure: RenderFailed) -> _Verdict:
-    return _Verdict(
-        outcome=DecisionOutcome.FAILED,
-        reason="template_failed",
-        detail=f"{failure.part}: line {failure.line}, column {failure.column}: {failure.message}",
-        data=failure,
-    )
+def is_person(profile: str) -> bool:
+    """Tell whether a profile's key is that of a user."""
+    return profile.partition("/")[2].startswith("user/")
 
 
-def _broken(problem: str) -> _Verdict:
-    return _Verdict(
-        outcome=DecisionOutcome.FAILED,
-        reason="internal_error",
-        detail=f"Posthorn could not decide this; nothing was sent: {problem}",
-    )
+def _workspace(profile: str) -> str:
+    return profile.partition("/")[0]

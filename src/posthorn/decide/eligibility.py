@@ -2,10 +2,12 @@
 
 from msgspec import Struct
 
-from posthorn.clock import SECOND_MS
+from posthorn.calendars import WindowKind, Zone, window_start_ms
+from posthorn.clock import SECOND_MS, iso_text
+from posthorn.engine.flows import AgainAfter, Always, OncePerPeriod
 from posthorn.engine.profiles import shared_profile, user_profile
-from posthorn.engine.records import DecisionWork, EligibilityKey, Firing
-from posthorn.engine.resources import AgainAfter, Always, Automation
+from posthorn.engine.records import EligibilityKey, Firing
+from posthorn.engine.resources import Automation
 
 
 class NotEligible(Struct, frozen=True, kw_only=True):
@@ -16,43 +18,43 @@ class NotEligible(Struct, frozen=True, kw_only=True):
     since_ms: int
 
 
-def eligibility_key(automation: Automation, work: DecisionWork, key: str) -> EligibilityKey | None:
+def eligibility_key(automation: Automation, user: str | None, key: str) -> EligibilityKey | None:
     """Return whose firing matters, None when the rule remembers nothing. Events without a user share one memory."""
     if isinstance(automation.eligibility, Always):
         return None
-    event = work.event
-    profile = user_profile(event.workspace, event.user) if event.user else shared_profile(event.workspace)
+    workspace = automation.workspace
+    profile = user_profile(workspace, user) if user else shared_profile(workspace)
     return EligibilityKey(automation=automation.id, profile=profile, key=key)
 
 
-def is_in_line(automation: Automation, work: DecisionWork) -> bool:
-    """Whether an event waited in the line of everything that may change what this automation remembers of it.
-
-    An event without a user has a line by itself when no rule that was known at its receipt remembers anything.
-    """
-    key = eligibility_key(automation, work, "")
-    return key is None or key.profile == work.profile
-
-
-def check(automation: Automation, work: DecisionWork, key: str, firing: Firing | None) -> NotEligible | None:
-    """Decide whether an earlier firing rules this one out. Time is the events' time of receipt."""
+def check(
+    automation: Automation, key: EligibilityKey, firing: Firing | None, *, at_ms: int, zone: Zone
+) -> NotEligible | None:
+    """Decide whether an earlier firing rules out one at an instant: the time of receipt of the event."""
     if firing is None:
         return None
     rule = automation.eligibility
     if isinstance(rule, AgainAfter):
-        passed_ms = work.event.received_ms - firing.last_ms
+        passed_ms = at_ms - firing.last_ms
         if passed_ms >= rule.seconds * SECOND_MS:
             return None
         detail = f"it fired {passed_ms / SECOND_MS:.1f} s before this event; again after {rule.seconds} s"
         return NotEligible(reason="fired_recently", detail=detail, since_ms=firing.last_ms)
-    who = f"user {work.event.user!r}" if work.event.user else "events without a user"
-    with_key = f" and the key {key[:200]!r}" if key else ""
+    if isinstance(rule, OncePerPeriod):
+        since_ms = window_start_ms(WindowKind(rule.period), at_ms, zone)
+        if firing.last_ms < since_ms:
+            return None
+        detail = f"it fired at {iso_text(firing.last_ms)}, in the same {rule.period} of the person's time zone"
+        return NotEligible(reason="fired_recently", detail=detail, since_ms=firing.last_ms)
+    is_shared = key.profile == shared_profile(automation.workspace)
+    who = "events without a user" if is_shared else f"user {key.profile.partition('/user/')[2]!r}"
+    with_key = f" and the key {key.key[:200]!r}" if key.key else ""
     detail = f"it fired before for {who}{with_key}, and its eligibility allows that once"
     return NotEligible(reason="fired_before", detail=detail, since_ms=firing.last_ms)
 
 
-def next_firing(firing: Firing | None, work: DecisionWork) -> Firing:
+def next_firing(firing: Firing | None, at_ms: int) -> Firing:
     """Return what to remember after firing."""
     if firing is None:
-        return Firing(times=1, last_ms=work.event.received_ms)
-    return Firing(times=firing.times + 1, last_ms=max(firing.last_ms, work.event.received_ms))
+        return Firing(times=1, last_ms=at_ms)
+    return Firing(times=firing.times + 1, last_ms=max(firing.last_ms, at_ms))

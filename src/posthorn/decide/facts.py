@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from posthorn.clock import iso_text
+from posthorn.calendars import Zone
+from posthorn.clock import DAY_MS, MINUTE_MS, SECOND_MS, iso_text
 from posthorn.engine.marks import HOPS_HEADER
 from posthorn.engine.records import DecisionWork
 from posthorn.engine.resources import Source
@@ -59,3 +60,16 @@ def hops_of(facts: Mapping[str, Any]) -> int:
     """Return how many Posthorns the event came through."""
     value = facts["event"].get("headers", {}).get(HOPS_HEADER, "0")
     return int(value) if value.isascii() and value.isdigit() else 0
+
+
+def local_facts(now_ms: int, zone: Zone) -> dict[str, Any]:
+    """Render the person's own clock: see `posthorn.conditions.local_time`."""
+    wall_ms = zone.wall_ms(now_ms)
+    day, of_day_ms = divmod(wall_ms, DAY_MS)
+    return {
+        "weekday": (day + 3) % 7 + 1,  # 1 January 1970 was a Thursday
+        "minutes": of_day_ms // MINUTE_MS,
+        "date": iso_text(day * DAY_MS)[:10],
+        "offsetSeconds": (wall_ms - now_ms) // SECOND_MS,
+        "offsetUntilMs": zone.steady_until_ms(now_ms),
+    }

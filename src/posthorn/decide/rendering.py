@@ -7,12 +7,32 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from posthorn.decide.compiling import CompiledAutomation
+from posthorn.connectors import (
+    Filled,
+    NotFilled,
+    masked_credentials,
+    read_credentials,
+    read_inputs,
+    request_variables,
+)
+from posthorn.decide.memory import Content, Missing
+from posthorn.decide.requests import CompiledCall, CompiledRequest, rendered_input
 from posthorn.engine.directory import Directory
 from posthorn.engine.marks import HOPS_HEADER, MASK
 from posthorn.engine.records import OutgoingRequest, RenderedRequest
 from posthorn.engine.resources import Secret
-from posthorn.templating import Template, TemplateRenderFailed
+from posthorn.engine.runs import Timer
+from posthorn.templating import (
+    Aborted,
+    ContentKey,
+    ContentResponse,
+    ContentWanted,
+    FetchedContent,
+    Masked,
+    ShownContent,
+    Template,
+    TemplateRenderFailed,
+)
 from posthorn.vault import KeyRing
 
 _MOST_KEPT = 10_000
@@ -25,6 +45,7 @@ class RenderFailed(Struct, frozen=True, kw_only=True):
     message: str
     line: int
     column: int
+    aborted: str | None = None  #: the reason that the template's author gave for sending nothing
 
 
 class Rendered(Struct, frozen=True, kw_only=True):
@@ -33,12 +54,13 @@ class Rendered(Struct, frozen=True, kw_only=True):
     real: OutgoingRequest
     shown: OutgoingRequest
 
-    def sealed_for(self, delivery: str, key_ring: KeyRing) -> RenderedRequest:
+    def sealed_for(self, delivery: str, key_ring: KeyRing, tells: Timer | None = None) -> RenderedRequest:
         """Encode for the store; what holds a secret is sealed for this delivery alone."""
         shown = msgspec.json.encode(self.shown)
-        if self.real is self.shown:
-            return RenderedRequest(shown=shown)
-        return RenderedRequest(shown=shown, sealed=key_ring.seal(msgspec.json.encode(self.real), context=delivery))
+        if self.real == self.shown:
+            return RenderedRequest(shown=shown, tells=tells)
+        sealed = key_ring.seal(msgspec.json.encode(self.real), context=delivery)
+        return RenderedRequest(shown=shown, sealed=sealed, tells=tells)
 
 
 class SecretValues(Protocol):
@@ -74,26 +96,124 @@ class OpenedSecrets:
         return known[1]
 
 
+class Setting(Struct, frozen=True, kw_only=True):
+    """What a request is rendered for, beside the facts."""
+
+    workspace: str
+    delivery: str  #: the id of the delivery that it becomes
+    now_ms: int
+    hops: int
+    contents: Mapping[ContentKey, ContentResponse]  #: answers to requests of its templates, as far as they are known
+
+
 def render(
-    compiled: CompiledAutomation, facts: Mapping[str, Any], secrets: SecretValues, *, hops: int
+    compiled: CompiledRequest, facts: Mapping[str, Any], secrets: SecretValues, setting: Setting
 ) -> Rendered | RenderFailed:
-    """Render the request of an automation's send step."""
-    if not compiled.secrets:
-        request = _render(compiled, facts, hops)
-        return request if isinstance(request, RenderFailed) else Rendered(real=request, shown=request)
-    values = secrets.values(compiled.automation.workspace, compiled.secrets)
-    real = _render(compiled, {**facts, "secrets": values}, hops)
+    """Render a request. Raises Missing when a template wants content that is not there yet."""
+    marks = ((HOPS_HEADER, str(setting.hops)),)
+    fetched = FetchedContent(setting.contents)
+    own = {**facts, "delivery": {"id": setting.delivery}, "random": setting.delivery, "content": fetched}
+    values = secrets.values(setting.workspace, compiled.secrets) if compiled.secrets else {}
+    try:
+        if compiled.call is not None:
+            return _render_call(compiled, compiled.call, own, values, setting)
+        real = _render(compiled, {**own, "secrets": values} if values else own, marks)
+        if isinstance(real, RenderFailed) or not (compiled.secrets or fetched.given):
+            return real if isinstance(real, RenderFailed) else Rendered(real=real, shown=real)
+        masked = dict.fromkeys(values, Masked(MASK))
+        shown_content = ShownContent(fetched, mask=MASK)
+        shown = _render(compiled, {**own, "secrets": masked, "content": shown_content}, marks)
+    except ContentWanted as wanted:
+        raise Missing(content=Content(workspace=setting.workspace, request=wanted.request)) from None
+    return shown if isinstance(shown, RenderFailed) else Rendered(real=real, shown=_readable(shown))
+
+
+def _render_call(
+    compiled: CompiledRequest,
+    call: CompiledCall,
+    facts: Mapping[str, Any],
+    values: Mapping[str, str],
+    setting: Setting,
+) -> Rendered | RenderFailed:
+    """Render the request of a connector: inputs first, then its own templates over them and the credentials."""
+    inputs = _inputs(call, {**facts, "secrets": values})
+    shown_inputs = _inputs(call, {**facts, "secrets": dict.fromkeys(values, Masked(MASK))})
+    given = {name: values[secret] for name, secret in call.credentials.items() if secret in values}
+    credentials = read_credentials(call.connector, {**call.account, **given})
+    if isinstance(inputs, RenderFailed):
+        return inputs
+    if isinstance(shown_inputs, RenderFailed):
+        return shown_inputs
+    if isinstance(credentials, NotFilled):
+        return _not_filled(credentials)
+    masked = masked_credentials(call.connector, credentials.values, Masked(MASK))
+    real = _of_call(compiled, call, inputs, credentials.values, setting)
+    shown = _of_call(compiled, call, shown_inputs, masked, setting)
     if isinstance(real, RenderFailed):
         return real
-    shown = _render(compiled, {**facts, "secrets": dict.fromkeys(values, MASK)}, hops)
     if isinstance(shown, RenderFailed):
         return shown
-    # In a URL the mask is percent-encoded like any value; people shall see a mask there too.
-    readable = shown.url.replace(quote(MASK, safe=""), MASK)
-    return Rendered(real=real, shown=msgspec.structs.replace(shown, url=readable))
+    account = {name: value for name, value in credentials.values.items() if value}
+    return Rendered(real=msgspec.structs.replace(real, account=account), shown=_readable(shown))
 
 
-def _render(compiled: CompiledAutomation, variables: Mapping[str, Any], hops: int) -> OutgoingRequest | RenderFailed:
+def _of_call(
+    compiled: CompiledRequest,
+    call: CompiledCall,
+    inputs: Filled,
+    account: Mapping[str, str | None],
+    setting: Setting,
+) -> OutgoingRequest | RenderFailed:
+    variables = request_variables(
+        call.action,
+        inputs=inputs.values,
+        credentials=account,
+        delivery_id=setting.delivery,
+        now_ms=setting.now_ms,
+    )
+    request = _render(compiled, variables, ())
+    if isinstance(request, RenderFailed):
+        return request
+    # A connector without a body sends none; elsewhere that means the event's payload.
+    return msgspec.structs.replace(request, connector=call.name, body=request.body or "")
+
+
+def _inputs(call: CompiledCall, variables: Mapping[str, Any]) -> Filled | RenderFailed:
+    given: dict[str, object] = {}
+    for name, value in call.inputs.items():
+        try:
+            given[name] = rendered_input(value, variables)
+        except ContentWanted:
+            raise
+        except TemplateRenderFailed as error:
+            return _failed(f"inputs.{name}", error)
+    filled = read_inputs(call.action, given)
+    return _not_filled(filled) if isinstance(filled, NotFilled) else filled
+
+
+def _failed(part: str, error: TemplateRenderFailed) -> RenderFailed:
+    return RenderFailed(
+        part=part,
+        message=error.message,
+        line=error.line,
+        column=error.column,
+        aborted=error.reason if isinstance(error, Aborted) else None,
+    )
+
+
+def _not_filled(problems: NotFilled) -> RenderFailed:
+    first = problems.problems[0]
+    return RenderFailed(part=".".join(map(str, first.loc)), message=first.msg, line=1, column=1)
+
+
+def _readable(shown: OutgoingRequest) -> OutgoingRequest:
+    """In a URL the mask is percent-encoded like any value; people shall see a mask there too."""
+    return msgspec.structs.replace(shown, url=shown.url.replace(quote(MASK, safe=""), MASK))
+
+
+def _render(
+    compiled: CompiledRequest, variables: Mapping[str, Any], marks: tuple[tuple[str, str], ...]
+) -> OutgoingRequest | RenderFailed:
     parts: list[tuple[str, Template]] = [("url", compiled.url)]
     parts += [(f"headers.{name}", template) for name, template in compiled.headers]
     if compiled.body is not None:
@@ -102,13 +222,15 @@ def _render(compiled: CompiledAutomation, variables: Mapping[str, Any], hops: in
     for part, template in parts:
         try:
             texts.append(template.render(variables))
+        except ContentWanted:
+            raise
         except TemplateRenderFailed as error:
-            return RenderFailed(part=part, message=error.message, line=error.line, column=error.column)
+            return _failed(part, error)
     body = texts.pop() if compiled.body is not None else None
     names = [name for name, _ in compiled.headers]
     return OutgoingRequest(
-        method=compiled.automation.send.method,
+        method=compiled.method,
         url=texts[0],
-        headers=(*zip(names, texts[1:], strict=True), (HOPS_HEADER, str(hops))),
+        headers=(*zip(names, texts[1:], strict=True), *marks),
         body=body,
     )

@@ -6,8 +6,9 @@ import msgspec
 
 from posthorn import ids
 from posthorn.clock import SECOND_MS, Clock
-from posthorn.deliver.classify import Verdict, finish_of, judge, retry_after_ms
-from posthorn.deliver.preparing import STORED_RESPONSE_BYTES, Prepared, prepare
+from posthorn.deliver.calling import Called, Tokens, hidden
+from posthorn.deliver.classify import Verdict, finish_of, judge, judge_answer, retry_after_ms
+from posthorn.deliver.preparing import STORED_RESPONSE_BYTES, Prepared, prepare, requested
 from posthorn.deliver.targets import LaneRules, LaneRulesSource, schedule_in_ms
 from posthorn.deliver.transport import OutboundResponse, PhaseTimings, Refusal, Transport, TransportFailure
 from posthorn.engine import settlements
@@ -49,6 +50,7 @@ class Attempter:
         self._key_ring = key_ring
         self._clock = clock
         self._random = random
+        self._tokens = Tokens(transport, clock)
 
     async def is_gone(self, lane: str) -> bool:
         """Tell whether a lane without rules is deleted for certain. Raises StoreUnavailable."""
@@ -61,7 +63,13 @@ class Attempter:
     async def attempt(self, work: DeliveryWork, rules: LaneRules, epoch: int) -> Outcome:
         """Try once to deliver."""
         started_ms = self._clock.now_ms()
-        prepared = prepare(work, rules, key_ring=self._key_ring, now_ms=started_ms)
+        request = requested(work, key_ring=self._key_ring)
+        called = request.called if request is not None else None
+        token = await self._tokens.token(called) if called is not None and called.needs_token else None
+        if isinstance(token, TransportFailure):
+            refusal = Refusal(code=token.code, detail=token.detail)
+            return self._concluded(work, rules, epoch, started_ms, refusal, token)
+        prepared = prepare(work, rules, request, now_ms=started_ms, token=token)
         if isinstance(prepared, Refusal):
             result: OutboundResponse | TransportFailure = TransportFailure(
                 code=prepared.code, detail=prepared.detail, timings=_NO_TIMINGS
@@ -79,7 +87,13 @@ class Attempter:
         prepared: Prepared | Refusal,
         result: OutboundResponse | TransportFailure,
     ) -> Outcome:
-        verdict = judge(result)
+        called = prepared.called if isinstance(prepared, Prepared) else None
+        judged = judge_answer(called, result) if called is not None else None
+        if judged is not None and called is not None:
+            result = _without_secrets(called, result)
+            if judged.needs_new_token:
+                self._tokens.drop(called)
+        verdict = judged.verdict if judged is not None else judge(result)
         now_ms = self._clock.now_ms()
         if verdict is Verdict.NOT_OURS_TO_COUNT:
             settlement = settlements.deferred(work, epoch, now_ms + _OWN_TROUBLE_MS)
@@ -91,9 +105,11 @@ class Attempter:
                 work.step,
                 now_ms=now_ms,
                 random=self._random(),
-                retry_after_ms=retry_after_ms(result, now_ms),
+                retry_after_ms=_longer(judged.retry_after_ms if judged else None, retry_after_ms(result, now_ms)),
             )
         attempt = _written_down(work, rules, started_ms, _state_after(verdict, due_ms), due_ms, prepared, result)
+        if judged is not None and verdict is not Verdict.DELIVERED:
+            attempt = msgspec.structs.replace(attempt, detail=attempt.detail or judged.reason)
         if verdict is Verdict.DELIVERED:
             settlement = settlements.delivered(work, epoch, attempt)
         elif due_ms is None:
@@ -109,6 +125,20 @@ class Attempter:
         if event_type is not None and event_type.retry_schedule_seconds is not None:
             return schedule_in_ms(event_type.retry_schedule_seconds)
         return DEFAULT_SCHEDULE_MS
+
+
+def _without_secrets(
+    called: Called, result: OutboundResponse | TransportFailure
+) -> OutboundResponse | TransportFailure:
+    if isinstance(result, TransportFailure) or not called.secrets:
+        return result
+    return msgspec.structs.replace(result, body=hidden(result.body, called.secrets))
+
+
+def _longer(one_ms: int | None, other_ms: int | None) -> int | None:
+    """Wait as long as either says, in the body or in a header."""
+    given = [each for each in (one_ms, other_ms) if each is not None]
+    return max(given, default=None)
 
 
 def _state_after(verdict: Verdict, due_ms: int | None) -> DeliveryState:

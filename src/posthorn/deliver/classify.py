@@ -4,8 +4,13 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from posthorn.clock import SECOND_MS
-from posthorn.deliver.transport import OutboundResponse, TransportFailure
+from posthorn.connectors import JudgementKind
+from posthorn.connectors import judge as judge_by_rules
+from posthorn.deliver.calling import Called
+from posthorn.deliver.transport import FailureCode, OutboundResponse, TransportFailure
 from posthorn.engine.fairqueue import Finish
 
 
@@ -19,6 +24,11 @@ class Verdict(StrEnum):
     NOT_OURS_TO_COUNT = "not_ours_to_count"  #: this node's own trouble: defer, count no attempt
 
 
+_VERDICTS = {
+    JudgementKind.SUCCESS: Verdict.DELIVERED,
+    JudgementKind.RETRY: Verdict.RETRY,
+    JudgementKind.STOP: Verdict.HOPELESS,
+}
 _GONE = 410
 _SLOW_US = 5_000_000
 _HOPELESS = frozenset(
@@ -37,10 +47,41 @@ def judge(result: OutboundResponse | TransportFailure) -> Verdict:
     return Verdict.GONE if result.status == _GONE else Verdict.RETRY
 
 
+class Judged(Struct, frozen=True, kw_only=True):
+    """What a vendor's answer means by the rules of its connector."""
+
+    verdict: Verdict
+    reason: str
+    retry_after_ms: int | None = None
+    needs_new_token: bool = False
+
+
+def judge_answer(called: Called, result: OutboundResponse | TransportFailure) -> Judged | None:
+    """Judge by status and body as a connector says; None where no answer came."""
+    if isinstance(result, TransportFailure):
+        return None
+    judgement = judge_by_rules(
+        called.action.answer,
+        result.status,
+        result.headers,
+        result.body,
+        token=called.connector.token,
+        secrets=called.secrets,
+    )
+    wait_seconds = judgement.retry_after_seconds
+    return Judged(
+        verdict=_VERDICTS[judgement.kind],
+        reason=judgement.reason,
+        retry_after_ms=int(wait_seconds * SECOND_MS) if wait_seconds is not None else None,
+        needs_new_token=judgement.needs_new_token,
+    )
+
+
 def finish_of(result: OutboundResponse | TransportFailure) -> Finish:
     """Tell the fair queue how the receiver behaved."""
     if isinstance(result, TransportFailure):
-        return Finish.NOTHING_LEARNED if result.code.is_ours else Finish.UNANSWERED
+        is_known = result.code.is_ours or result.code is FailureCode.TOKEN_REFUSED
+        return Finish.NOTHING_LEARNED if is_known else Finish.UNANSWERED
     if result.timings.total_us > _SLOW_US:
         return Finish.ANSWERED_SLOWLY
     return Finish.ANSWERED_WELL if 200 <= result.status <= 299 else Finish.ANSWERED_BADLY

@@ -4,6 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from posthorn import __version__
+from posthorn.deliver.calling import Called, called_of, completed
 from posthorn.deliver.targets import SENSITIVE_HEADERS, LaneRules
 from posthorn.deliver.transport import OutboundRequest, Refusal, Target, parse_target
 from posthorn.engine.marks import HOPS_HEADER, MASK
@@ -25,13 +26,42 @@ class Prepared(Struct, frozen=True, kw_only=True, gc=False):
     request: OutboundRequest
     url: str
     shown_headers: list[tuple[str, str]]
+    called: Called | None = None  #: which connector's rules say what the answer means
 
 
-def prepare(work: DeliveryWork, rules: LaneRules, *, key_ring: KeyRing, now_ms: int) -> Prepared | Refusal:
+class Requested(Struct, frozen=True, kw_only=True, gc=False):
+    """A rendered request, real and shown, and the connector that it is of."""
+
+    real: OutgoingRequest
+    shown: OutgoingRequest
+    called: Called | None
+
+
+def requested(work: DeliveryWork, *, key_ring: KeyRing) -> Requested | None:
+    """Open the request that an automation rendered; None for a message."""
+    rendered = work.rendered
+    if rendered is None:
+        return None
+    shown = real = _decode_rendered(rendered.shown)
+    if rendered.sealed is not None:
+        real = _decode_rendered(key_ring.open(rendered.sealed, context=work.id))
+    return Requested(real=real, shown=shown, called=called_of(real))
+
+
+def prepare(
+    work: DeliveryWork,
+    rules: LaneRules,
+    request: Requested | None,
+    *,
+    now_ms: int,
+    token: str | None = None,
+) -> Prepared | Refusal:
     """Build the request of one attempt. The bytes that are signed are the bytes that are sent."""
-    if work.rendered is None:
+    if request is None:
         return _of_message(work, rules, now_ms)
-    return _of_rendered(work, rules, key_ring, now_ms)
+    if request.called is None:
+        return _of_rendered(work, rules, request.real, request.shown, now_ms)
+    return _of_call(rules, request, request.called, now_ms, token)
 
 
 def _of_message(work: DeliveryWork, rules: LaneRules, now_ms: int) -> Prepared | Refusal:
@@ -48,14 +78,9 @@ def _of_message(work: DeliveryWork, rules: LaneRules, now_ms: int) -> Prepared |
     return _prepared("POST", rules.url, target, headers, payload.body, rules)
 
 
-def _of_rendered(work: DeliveryWork, rules: LaneRules, key_ring: KeyRing, now_ms: int) -> Prepared | Refusal:
-    rendered = work.rendered
-    if rendered is None:
-        raise LookupError(f"delivery {work.id} has no rendered request")
-    shown = _decode_rendered(rendered.shown)
-    real = shown
-    if rendered.sealed is not None:
-        real = _decode_rendered(key_ring.open(rendered.sealed, context=work.id))
+def _of_rendered(
+    work: DeliveryWork, rules: LaneRules, real: OutgoingRequest, shown: OutgoingRequest, now_ms: int
+) -> Prepared | Refusal:
     target = parse_target(real.url)
     if isinstance(target, Refusal):
         return target
@@ -72,10 +97,25 @@ def _of_rendered(work: DeliveryWork, rules: LaneRules, key_ring: KeyRing, now_ms
         headers.append(("content-encoding", payload.content_encoding))
     headers += _identity(work.id, rules, now_ms, body)
     prepared = _prepared(real.method, shown.url, target, headers, body, rules)
-    if rendered.sealed is None:
+    if real is shown:
         return prepared
     masked = [*shown.headers, *headers[len(real.headers) :]]
     return msgspec.structs.replace(prepared, shown_headers=_masked(masked))
+
+
+def _of_call(
+    rules: LaneRules, request: Requested, called: Called, now_ms: int, token: str | None
+) -> Prepared | Refusal:
+    """Build a connector's request: what each attempt computes anew is put in, and nothing that vendors do not know."""
+    real = completed(called, request.real, now_ms=now_ms, token=token)
+    shown = completed(called, request.shown, now_ms=now_ms, token=token, mask=MASK)
+    target = parse_target(real.url)
+    if isinstance(target, Refusal):
+        return target
+    agent = () if any(name.lower() == "user-agent" for name, _ in real.headers) else (("user-agent", USER_AGENT),)
+    body = (real.body or "").encode()
+    prepared = _prepared(real.method, shown.url, target, [*real.headers, *agent], body, rules)
+    return msgspec.structs.replace(prepared, shown_headers=_masked([*shown.headers, *agent]), called=called)
 
 
 def _identity(webhook_id: str, rules: LaneRules, now_ms: int, body: bytes) -> list[tuple[str, str]]:

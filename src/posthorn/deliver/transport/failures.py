@@ -23,6 +23,7 @@ class FailureCode(StrEnum):
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     HEADER_NOT_ALLOWED = "header_not_allowed"
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - a code, not a credential
     # No connection.
     DNS_FAILED = "dns_failed"
     CONNECTION_REFUSED = "connection_refused"
@@ -77,6 +78,7 @@ SENTENCES: MappingProxyType[FailureCode, str] = MappingProxyType(
             "The URL contains a user name or password; put them into an Authorization header instead."
         ),
         FailureCode.SCHEME_NOT_ALLOWED: "The URL must start with http:// or https://.",
+        FailureCode.TOKEN_REFUSED: "The vendor gave no token for the account; check its credentials.",
         FailureCode.PORT_NOT_ALLOWED: "The URL's port belongs to another protocol; use another.",
         FailureCode.ADDRESS_NOT_ALLOWED: (
             "The URL leads to an address that Posthorn does not send to; an operator can allow it with --allow-target."

@@ -1,0 +1,198 @@
+"""What moves runs that wait: timers, answers, events, exits and goals."""
+
+import msgspec
+from msgspec import Struct
+
+from posthorn.clock import SECOND_MS
+from posthorn.decide.case import Case, Happening
+from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
+from posthorn.decide.entering import ABSENCE_STEP, HOLDOUT_STEP, Entrance, render_key
+from posthorn.decide.footprints import Waiting, Waits
+from posthorn.decide.rules import Rules
+from posthorn.decide.running import Walk
+from posthorn.decide.stepping import Stepper, answer_facts
+from posthorn.engine.flows import OnAbsence, WaitForEvent
+from posthorn.engine.records import DeliveryState
+from posthorn.engine.runs import Run, RunState, Timer
+
+_PAUSE_SECONDS = 60
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The data of a timer that tells of an answer."""
+
+    delivery: str
+    step: str
+
+
+class Mover:
+    """Takes waiting runs on."""
+
+    def __init__(self, *, rules: Rules, stepper: Stepper, entrance: Entrance) -> None:
+        self._rules = rules
+        self._stepper = stepper
+        self._entrance = entrance
+
+    def wake(self, case: Case, timer: Timer) -> None:
+        """Go on with a run whose timer is due, unless it went on before."""
+        walk = self._walk_of(case, timer.about)
+        if walk is None or walk.track.waits is None or walk.track.waits.timer != timer.id:
+            return
+        if not walk.compiled.automation.enabled:
+            self._put_off(walk, walk.track.waits)
+            return
+        waits = walk.stop_waiting()
+        if waits is not None:
+            self._go_on(walk, waits)
+
+    def answer(self, case: Case, timer: Timer) -> None:
+        """Give a run the answer to one of its requests."""
+        told = msgspec.json.decode(timer.data, type=Answer)
+        walk = self._walk_of(case, timer.about)
+        if walk is None or walk.track.waits is None or told.delivery not in walk.track.waits.pending:
+            return
+        attempt = case.memory.answer(told.delivery)
+        if attempt is None:
+            facts = answer_facts(DeliveryState.CANCELLED, None, None)
+        else:
+            facts = answer_facts(attempt.state, attempt.response_status, attempt.response_body)
+        walk.answered(told.step, facts)
+        walk.note(told.step, "answered", f"{facts['state']}, status {facts['status']}", told.delivery)
+        waits = walk.track.waits
+        left = tuple(delivery for delivery in waits.pending if delivery != told.delivery)
+        if left:
+            walk.wait_on(left)
+            walk.leave()
+            return
+        walk.stop_waiting()
+        place = walk.compiled.places.get(waits.step)
+        self._stepper.go(walk, place.then if place is not None else waits.step)
+
+    def cancel(self, case: Case, run: str) -> None:
+        """End a run because somebody asked for it."""
+        found = case.memory.run(run)
+        walk = self._walk_of(case, run) if found is not None and found.profile == case.work.profile else None
+        if walk is not None:
+            walk.end(RunState.CANCELLED, walk.track.waits.step if walk.track.waits is not None else "", "by hand")
+            walk.leave()
+
+    def happen(self, case: Case, happening: Happening, automations: frozenset[str]) -> None:
+        """Let an event move or end the runs of its person that wait for it."""
+        for run in case.memory.active_runs(case.work.profile):
+            if run.automation in automations:
+                self._happen(case, run, happening)
+
+    def _happen(self, case: Case, run: Run, happening: Happening) -> None:
+        walk = self._walk_of(case, run.id)
+        if walk is None:
+            return
+        flow, waits = walk.compiled.automation.flow, walk.track.waits
+        if flow is None or waits is None:
+            return
+        if flow.goal is not None and flow.goal.event_type == happening.type:
+            self._reach_goal(walk, happening)
+        if not walk.is_over and happening.type in flow.exit_on and _is_for_key(walk, happening):
+            walk.end(RunState.EXITED, waits.step, f"{happening.type} ended it")
+        if walk.is_over:
+            walk.leave()
+        elif waits.kind is Waiting.ABSENCE:
+            self._end_absence(walk, happening)
+        elif waits.kind is Waiting.EVENT:
+            self._event_came(walk, waits, happening)
+        elif walk.is_changed:
+            walk.leave()
+
+    def _reach_goal(self, walk: Walk, happening: Happening) -> None:
+        goal = walk.compiled.automation.flow.goal if walk.compiled.automation.flow is not None else None
+        if goal is None or walk.case.now_ms > walk.entered_ms + goal.within_seconds * SECOND_MS:
+            return
+        walk.reach_goal()
+        walk.note("", "goal", f"{happening.type} came in time")
+        if goal.ends_run:
+            walk.end(RunState.COMPLETED, "", "the goal is reached")
+
+    def _end_absence(self, walk: Walk, happening: Happening) -> None:
+        for trigger in walk.compiled.triggers:
+            if isinstance(trigger, OnAbsence) and happening.type in trigger.without:
+                template = walk.compiled.absence_keys.get(trigger.key or "")
+                if render_key(template, happening.facts) == walk.key:
+                    walk.end(RunState.EXITED, ABSENCE_STEP, f"{happening.type} came: it did not stay away")
+                    walk.leave()
+                    return
+
+    def _event_came(self, walk: Walk, waits: Waits, happening: Happening) -> None:
+        place = walk.compiled.places.get(waits.step)
+        if place is None or not isinstance(place.step, WaitForEvent) or happening.type not in place.step.event_types:
+            return
+        facts = {**walk.facts(), **happening.facts}
+        test = place.tests[0]
+        if test is not None and not test.matches(facts):
+            walk.note(waits.step, "other", test.explain(facts).message)
+            walk.leave()
+            return
+        walk.stop_waiting()
+        walk.answered(waits.step, {"event": happening.facts["event"]})
+        walk.note(waits.step, "went_on", f"{happening.type} came")
+        self._stepper.go(walk, place.ways[0])
+
+    def _go_on(self, walk: Walk, waits: Waits) -> None:
+        place = walk.compiled.places.get(waits.step)
+        match waits.kind:
+            case Waiting.QUIET:
+                self._stepper.go(walk, waits.step, is_released=True)
+            case Waiting.ABSENCE:
+                self._entrance.admit(walk.case, walk.compiled, walk.track.happening, walk.track.trigger, walk)
+            case Waiting.EVENT:
+                walk.note(waits.step, "timeout", "the event did not come in time")
+                self._stepper.go(walk, place.ways[1] if place is not None else waits.step)
+            case _ if waits.step == HOLDOUT_STEP:
+                walk.end(RunState.COMPLETED, HOLDOUT_STEP, "the time for the goal is over")
+                walk.leave()
+            case _:
+                walk.note(waits.step, "went_on")
+                self._stepper.go(walk, place.then if place is not None else waits.step)
+
+    def _put_off(self, walk: Walk, waits: Waits) -> None:
+        """Look again a little later: the automation is paused."""
+        walk.stop_waiting()
+        walk.wait(waits.kind, waits.step, walk.case.now_ms + _PAUSE_SECONDS * SECOND_MS, waits.pending)
+        walk.leave()
+
+    def _walk_of(self, case: Case, identifier: str) -> Walk | None:
+        """Find an active run, in the version that it belongs to now; None when there is nothing to go on with."""
+        run = case.memory.run(identifier)
+        if run is None or run.state is not RunState.ACTIVE:
+            return None
+        run = msgspec.structs.replace(run, profile=case.work.profile)  # the person may have been merged meanwhile
+        current = self._rules.current(run.automation)
+        compiled = self._version_for(run)
+        if current is None or compiled is None or isinstance(compiled, BrokenAutomation):
+            reason = "the automation is deleted" if current is None else "its automation cannot be compiled any more"
+            self._cancel(case, run, reason)
+            return None
+        in_flight = current.flow.in_flight if current.flow is not None else "exit"
+        if current.version != run.version and in_flight == "exit":
+            self._cancel(case, run, f"version {current.version} ended the runs of those before it")
+            return None
+        return Walk(case, compiled, run, self._rules)
+
+    def _version_for(self, run: Run) -> CompiledAutomation | BrokenAutomation | None:
+        current = self._rules.current(run.automation)
+        if current is None:
+            return None
+        stays = current.flow is None or current.flow.in_flight == "stay"
+        return self._rules.version(run.automation, run.version if stays else current.version)
+
+    def _cancel(self, case: Case, run: Run, reason: str) -> None:
+        compiled = self._rules.version(run.automation, run.version)
+        if isinstance(compiled, CompiledAutomation):
+            walk = Walk(case, compiled, run, self._rules)
+            walk.end(RunState.CANCELLED, "", reason)
+            walk.leave()
+        else:
+            case.put_run(msgspec.structs.replace(run, state=RunState.CANCELLED, changed_ms=case.now_ms, wake_ms=None))
+
+
+def _is_for_key(walk: Walk, happening: Happening) -> bool:
+    template = walk.compiled.exit_key
+    return template is None or render_key(template, happening.facts) == walk.key

@@ -1,0 +1,75 @@
+"""Queueing the requests of automations as deliveries."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from posthorn import ids
+from posthorn.decide.case import Case
+from posthorn.decide.rendering import RenderFailed, SecretValues, Setting, render
+from posthorn.decide.requests import CompiledRequest
+from posthorn.engine.lanes import automation_lane
+from posthorn.engine.records import NewDelivery
+from posthorn.engine.resources import Automation
+from posthorn.engine.runs import Timer, TimerKind
+from posthorn.engine.shards import shard_of
+from posthorn.vault import KeyRing
+
+
+class Sender:
+    """Renders requests and queues them."""
+
+    def __init__(self, *, secrets: SecretValues, key_ring: KeyRing) -> None:
+        self._secrets = secrets
+        self._key_ring = key_ring
+
+    def queue(
+        self,
+        case: Case,
+        automation: Automation,
+        request: CompiledRequest,
+        facts: Mapping[str, Any],
+        *,
+        event: str,
+        hops: int,
+        run: str | None = None,
+        step: str = "",
+    ) -> str | RenderFailed:
+        """Queue one request and return its delivery's id. With `run`, that run is told when the delivery has ended."""
+        identifier = ids.new_id(ids.DELIVERY, case.now_ms)
+        setting = Setting(
+            workspace=automation.workspace,
+            delivery=identifier,
+            now_ms=case.now_ms,
+            hops=hops,
+            contents=case.memory.contents(automation.workspace),
+        )
+        rendered = render(request, facts, self._secrets, setting)
+        if isinstance(rendered, RenderFailed):
+            return rendered
+        lane = automation_lane(automation.id, rendered.shown.url)
+        tells = _answer_timer(case, identifier, run, step) if run is not None else None
+        case.deliveries.append(
+            NewDelivery(
+                id=identifier,
+                shard=shard_of(lane),
+                endpoint=lane,
+                due_ms=case.now_ms,
+                event=event,
+                rendered=rendered.sealed_for(identifier, self._key_ring, tells),
+            )
+        )
+        return identifier
+
+
+def _answer_timer(case: Case, delivery: str, run: str, step: str) -> Timer:
+    return Timer(
+        id=f"{run}/{delivery}",
+        shard=case.work.shard,
+        due_ms=case.now_ms,
+        profile=case.work.profile,
+        kind=TimerKind.ANSWER,
+        about=run,
+        data=msgspec.json.encode({"delivery": delivery, "step": step}),
+    )

@@ -1,0 +1,246 @@
+"""Each kind of step: what it does, and where it leads."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from posthorn import ids
+from posthorn.calendars import TimeOfDay, at_local_time, sticky_bucket
+from posthorn.clock import SECOND_MS, iso_text
+from posthorn.decide.caps import Caps
+from posthorn.decide.footprints import Waiting
+from posthorn.decide.people import apply_change
+from posthorn.decide.places import Place
+from posthorn.decide.rendering import RenderFailed
+from posthorn.decide.running import Walk, quiet_until
+from posthorn.decide.sending import Sender
+from posthorn.engine.flows import (
+    Branch,
+    EmitEvent,
+    Exit,
+    Send,
+    SendAll,
+    Split,
+    UpdateProfile,
+    Wait,
+    WaitForEvent,
+)
+from posthorn.engine.people import EventContext
+from posthorn.engine.records import Event, NewEvent
+from posthorn.engine.runs import RunState
+from posthorn.templating import TemplateRenderFailed
+
+_MOST_STEPS = 1_000  # in one go, without a wait: a flow has no loops, so this only bounds its size
+DEEPEST = 10
+"""Through how many emitting automations an event may come. What is deeper is a loop, and ends there."""
+_BUCKETS = 10_000
+_STOPS: Final = ""  # no step has this name
+
+
+class Stepper:
+    """Takes runs through their steps."""
+
+    def __init__(self, *, sender: Sender, caps: Caps) -> None:
+        self._sender = sender
+        self._caps = caps
+
+    def go(self, walk: Walk, at: str | None, *, is_released: bool = False) -> None:
+        """Go on from a step until the run waits or is over; `is_released` lets that first step ignore quiet hours."""
+        for _ in range(_MOST_STEPS):
+            if at is None:
+                walk.end(RunState.COMPLETED, "", "came to the end")
+                break
+            place = walk.compiled.places.get(at)
+            if place is None:
+                walk.end(RunState.EXITED, at, f"there is no step {at!r} in version {walk.compiled.automation.version}")
+                break
+            following = self._do(walk, place, is_released=is_released)
+            is_released = False
+            if following == _STOPS:
+                break
+            at = following
+        walk.leave()
+
+    def _do(self, walk: Walk, place: Place, *, is_released: bool) -> str | None:
+        following: str | None = _STOPS
+        match place.step:
+            case Send() | SendAll():
+                following = self._send(walk, place, is_released=is_released)
+            case Wait():
+                _wait(walk, place.step)
+            case WaitForEvent():
+                _wait_for_event(walk, place.step)
+            case Branch():
+                following = _branch(walk, place, place.step)
+            case Split():
+                following = _split(walk, place, place.step)
+            case UpdateProfile():
+                following = _update(walk, place, place.step)
+            case EmitEvent():
+                following = _emit(walk, place, place.step)
+            case Exit():
+                walk.end(RunState.EXITED, place.step.name, "the flow ends here")
+        return following
+
+    def _send(self, walk: Walk, place: Place, *, is_released: bool) -> str | None:
+        name = place.step.name
+        until_ms = None if is_released else quiet_until(walk)
+        if until_ms is not None:
+            walk.wait(Waiting.QUIET, name, until_ms)
+            walk.note(name, "quiet", f"it is quiet time for the person until {iso_text(until_ms)}")
+            return _STOPS
+        refused = self._caps.refuses(walk)
+        if refused is not None:
+            walk.note(name, "capped", refused)
+            return place.then
+        return self._queue(walk, place)
+
+    def _queue(self, walk: Walk, place: Place) -> str | None:
+        awaited: list[str] = []
+        happening = walk.track.happening
+        facts = walk.facts()
+        for send, request in place.requests:
+            queued = self._sender.queue(
+                walk.case,
+                walk.compiled.automation,
+                request,
+                facts,
+                event=happening.id,
+                hops=happening.depth + 1,
+                run=walk.id if send.wait_for_answer else None,
+                step=send.name,
+            )
+            if isinstance(queued, RenderFailed) and queued.aborted is not None:
+                walk.note(send.name, "aborted", f"the template aborted the message: {queued.aborted}")
+                continue
+            if isinstance(queued, RenderFailed):
+                where = f"{send.name}, {queued.part}: line {queued.line}, column {queued.column}"
+                walk.end(RunState.FAILED, place.step.name, f"{where}: {queued.message}")
+                return _STOPS
+            walk.note(send.name, "queued", "the request is queued", queued)
+            if send.wait_for_answer:
+                awaited.append(queued)
+        self._caps.count(walk)
+        if not awaited:
+            return place.then
+        walk.wait(Waiting.ANSWER, place.step.name, None, tuple(awaited))
+        return _STOPS
+
+
+def _wait_for_event(walk: Walk, step: WaitForEvent) -> None:
+    walk.wait(Waiting.EVENT, step.name, walk.case.now_ms + step.seconds * SECOND_MS)
+    walk.note(step.name, "waits", f"for {', '.join(step.event_types)}")
+
+
+def _wait(walk: Walk, step: Wait) -> None:
+    until_ms = walk.case.now_ms + (step.seconds or 0) * SECOND_MS
+    if step.until is not None:
+        at = TimeOfDay.parse(step.until)
+        days = frozenset(step.weekdays) if step.weekdays else None
+        until_ms = at_local_time(until_ms, walk.zone, at.hour, at.minute, weekdays=days)
+    walk.wait(Waiting.TIME, step.name, until_ms)
+    walk.note(step.name, "waits", f"until {iso_text(until_ms)}")
+
+
+def _branch(walk: Walk, place: Place, step: Branch) -> str | None:
+    facts = walk.facts()
+    for number, test in enumerate(place.tests):
+        if test is None or test.matches(facts):
+            walk.note(step.name, "way", f"way {number + 1} of {len(step.ways)}: its conditions hold")
+            return place.ways[number]
+    walk.note(step.name, "way", "otherwise: the conditions of no way hold")
+    return place.ways[-1]
+
+
+def _split(walk: Walk, place: Place, step: Split) -> str | None:
+    automation = walk.compiled.automation
+    drawn = sticky_bucket(f"{automation.id}/{step.name}/{walk.case.work.profile}", _BUCKETS) * 100 / _BUCKETS
+    reached = 0.0
+    for number, share in enumerate(step.shares):
+        reached += share.percent
+        if drawn < reached:
+            walk.note(step.name, "way", f"share {number + 1}, of {share.percent:g} %")
+            return place.ways[number]
+    walk.note(step.name, "way", "in none of the shares")
+    return place.then
+
+
+def _update(walk: Walk, place: Place, step: UpdateProfile) -> str | None:
+    person = walk.case.person
+    if person is None:
+        walk.note(step.name, "failed", "the event has no user, so there is no profile to change")
+        return place.then
+    try:
+        facts = walk.facts()
+        texts = {name: template.render(facts) for name, template in place.values}
+    except TemplateRenderFailed as error:
+        walk.end(RunState.FAILED, step.name, f"line {error.line}, column {error.column}: {error.message}")
+        return _STOPS
+    change = replace(step.changes, set={**step.changes.set, **texts})
+    changed = apply_change(person, change, now_ms=walk.case.now_ms)
+    if changed.is_changed:
+        walk.case.put_person(changed.profile)
+        walk.case.react(changed.attributes)
+    walk.note(step.name, "changed", "; ".join(changed.refused) or "the profile is changed")
+    return place.then
+
+
+def _emit(walk: Walk, place: Place, step: EmitEvent) -> str | None:
+    depth = walk.track.happening.depth + 1
+    if depth > DEEPEST:
+        walk.note(
+            step.name,
+            "loop",
+            f"no event was emitted: this one came through {DEEPEST} automations already, so they go round in a circle",
+        )
+        return place.then
+    data = _rendered_json(walk, place)
+    if isinstance(data, str):
+        walk.end(RunState.FAILED, step.name, data)
+        return _STOPS
+    walk.note(step.name, "emitted", f"an event {step.event_type}")
+    walk.case.events.append(_event_of(walk, step, data, depth))
+    return place.then
+
+
+def _rendered_json(walk: Walk, place: Place) -> bytes | str:
+    """Render the data of an event; a sentence when that cannot be done."""
+    if place.data is None:
+        return b"{}"
+    try:
+        text = place.data.render(walk.facts())
+        msgspec.json.decode(text)
+    except TemplateRenderFailed as error:
+        return f"data: line {error.line}, column {error.column}: {error.message}"
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"data: what the template printed is no JSON: {error}"
+    return text.encode()
+
+
+def _event_of(walk: Walk, step: EmitEvent, data: bytes, depth: int) -> NewEvent:
+    case, automation = walk.case, walk.compiled.automation
+    person = case.person
+    event = Event(
+        id=ids.new_id(ids.EVENT, case.now_ms),
+        workspace=case.workspace,
+        type=step.event_type,
+        occurred_ms=case.now_ms,
+        received_ms=case.now_ms,
+        user=person.user if person is not None else None,
+        payload=data,
+        context=msgspec.json.encode(EventContext(automation=automation.id, depth=depth)),
+    )
+    return NewEvent(event=event, profile=case.work.profile)
+
+
+def answer_facts(state: str, status: int | None, body: bytes | None) -> dict[str, Any]:
+    """Render the answer to a request as later steps see it; the body as JSON where it is."""
+    answer: dict[str, Any] = {"state": state, "status": status or 0}
+    if body:
+        try:
+            answer["body"] = json.loads(body)
+        except ValueError:
+            answer["body"] = body.decode("utf-8", "replace")
+    return answer

@@ -1,0 +1,110 @@
+"""Content that templates ask for while they are rendered: fetched through the same guarded transport, and kept.
+
+Whoever decides waits for it, so a host that does not answer is not asked again for a while: one that hangs must not
+hold up everybody's events every time.
+"""
+
+import base64
+from collections import OrderedDict
+from collections.abc import Callable
+
+from posthorn.clock import SECOND_MS, Clock
+from posthorn.deliver.transport import OutboundRequest, Refusal, Target, Transport, TransportFailure, parse_target
+from posthorn.telemetry import Telemetry
+from posthorn.templating import (
+    CONTENT_DEADLINE_SECONDS,
+    FAILED,
+    MAX_CONTENT_BYTES,
+    ContentKey,
+    ContentRequest,
+    ContentResponse,
+)
+
+_MOST_KEPT = 5_000
+_MOST_KEPT_BYTES = 64 * 1024 * 1024
+_REST_SECONDS = 30
+"""How long a host that gave no answer is left alone."""
+
+Credential = Callable[[str, str], str | None]
+"""Returns a secret of a workspace by its name."""
+
+
+class ContentFetcher:
+    """Answers requests of templates. Keeps answers for as long as their templates say, and failures for a while."""
+
+    def __init__(self, *, transport: Transport, credential: Credential, clock: Clock, telemetry: Telemetry) -> None:
+        self._transport = transport
+        self._credential = credential
+        self._clock = clock
+        self._telemetry = telemetry
+        self._kept: OrderedDict[tuple[str, ContentKey], tuple[int, ContentResponse]] = OrderedDict()
+        self._kept_bytes = 0
+        self._resting: dict[str, int] = {}
+
+    async def fetch(self, workspace: str, request: ContentRequest) -> ContentResponse:
+        """Return the answer to a request, FAILED when there is none."""
+        name = (workspace, request.key())
+        kept = self._kept.get(name)
+        if kept is not None and self._clock.now_ms() < kept[0] and not request.no_cache:
+            return kept[1]
+        outbound = self._outbound(workspace, request)
+        if outbound is None:
+            return FAILED
+        host = outbound.target.origin if isinstance(outbound.target, Target) else outbound.target
+        if self._clock.now_ms() < self._resting.get(host, 0):
+            return FAILED
+        response = await self._answer(outbound)
+        if response.status == 0:
+            self._rest(host)
+        elif request.cache_seconds and not request.no_cache:
+            self._keep(name, self._clock.now_ms() + request.cache_seconds * SECOND_MS, response)
+        return response
+
+    async def _answer(self, outbound: OutboundRequest) -> ContentResponse:
+        result = await self._transport.send(outbound)
+        if isinstance(result, TransportFailure):
+            self._telemetry.emit("content.failed", code=result.code)
+            return FAILED
+        if result.truncated:
+            return FAILED
+        try:
+            return ContentResponse(status=result.status, body=result.body.decode())
+        except UnicodeDecodeError:
+            return FAILED
+
+    def _outbound(self, workspace: str, request: ContentRequest) -> OutboundRequest | None:
+        target = parse_target(request.url)
+        if isinstance(target, Refusal):
+            return None
+        headers = [(name.encode(), value.encode()) for name, value in request.headers]
+        if request.basic_auth is not None:
+            secret = self._credential(workspace, request.basic_auth)
+            if secret is None:
+                return None
+            headers.append((b"authorization", b"Basic " + base64.b64encode(secret.encode())))
+        elif request.auth_credentials is not None:
+            secret = self._credential(workspace, request.auth_credentials)
+            if secret is None:
+                return None
+            headers.append((b"authorization", b"Bearer " + secret.encode()))
+        return OutboundRequest(
+            method=request.method,
+            target=target,
+            headers=headers,
+            body=(request.body or "").encode(),
+            deadline_seconds=CONTENT_DEADLINE_SECONDS,
+            read_limit_bytes=MAX_CONTENT_BYTES,
+        )
+
+    def _rest(self, host: str) -> None:
+        if len(self._resting) >= _MOST_KEPT:
+            self._resting.clear()
+        self._resting[host] = self._clock.now_ms() + _REST_SECONDS * SECOND_MS
+
+    def _keep(self, name: tuple[str, ContentKey], until_ms: int, response: ContentResponse) -> None:
+        known = self._kept.pop(name, None)
+        self._kept_bytes += len(response.body) - (len(known[1].body) if known is not None else 0)
+        self._kept[name] = (until_ms, response)
+        while self._kept and (len(self._kept) > _MOST_KEPT or self._kept_bytes > _MOST_KEPT_BYTES):
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._kept_bytes -= len(gone.body)
