@@ -11,9 +11,12 @@ import msgspec
 
 from posthorn.engine.directory import Directory
 from posthorn.engine.hints import Hints
+from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.records import Append, AppendResult, CapturedRequest, Event
 from posthorn.engine.resources import SealedSecret, Source
 from posthorn.errors import StoreUnavailable, Unauthenticated
+from posthorn.receive.braze.users import BrazeUsers
+from posthorn.receive.cloudintake import CloudIntake
 from posthorn.receive.events import Events
 from posthorn.receive.http import Scope, header
 from posthorn.receive.inbox import Inbox
@@ -21,6 +24,7 @@ from posthorn.receive.intake import Intake
 from posthorn.receive.messages import Messages
 from posthorn.receive.routing import Routing
 from posthorn.receive.sources import CompiledSources
+from posthorn.receive.tracking.tracking import Tracking
 from posthorn.telemetry import Telemetry
 from posthorn.testing.clock import START_MS, ManualClock
 from posthorn.testing.factories import WORKSPACE, a_source
@@ -132,6 +136,11 @@ class World:
         }
         self.events = Events(**shared)
         self.messages = Messages(routing=Routing(self.directory), **shared)
+        self.cloud = CloudIntake(**shared)
+        self.users = BrazeUsers(**shared)
+        own: dict[str, Any] = {"intake": self.intake, "directory": self.directory, "clock": self.clock}
+        self.tracking = Tracking(moves_users=True, **own)
+        self.public_tracking = Tracking(**own)
 
     async def put(self, *resources: Any) -> None:
         for resource in resources:
@@ -174,6 +183,23 @@ class World:
         else:
             await self.messages.handle(app, call.scope, call.receive, call.send)
         return call.answered
+
+    async def call(
+        self, handler: Any, target: str, body: object, headers: dict[str, str] | None = None, *, method: str = "POST"
+    ) -> Answered:
+        """Call a handler with the workspace's key, or with the headers given; anything but bytes goes out as JSON."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        named = {"authorization": API_KEY.decode()} | (headers or {})
+        call = Call(method, target, list(named.items()), [data])
+        await handler.handle(call.scope, call.receive, call.send)
+        return call.answered
+
+    def changes(self, event: Event) -> ProfileChange:
+        """Return what an event changes in its person's profile."""
+        assert event.context is not None
+        changes = msgspec.json.decode(event.context, type=EventContext).changes
+        assert changes is not None
+        return changes
 
     def requests(self) -> list[CapturedRequest]:
         return [numbered.row for numbered in self.store._tables.requests.values()]

@@ -6,9 +6,10 @@ import hmac
 import pytest
 from receiving_world import Call, World
 
+from posthorn.engine.flows import EventTrigger
 from posthorn.engine.marks import MASK
 from posthorn.engine.records import RequestOutcome
-from posthorn.engine.resources import Answer, DedupeRule, EventTrigger
+from posthorn.engine.resources import Answer, DedupeRule
 from posthorn.signing import BearerVerification, HmacVerification
 from posthorn.testing.factories import an_automation
 

@@ -248,7 +248,7 @@ async def test_a_failure_of_ours_is_json_and_closes_the_connection() -> None:
         async def handle(self, scope: Any, receive: Any, send: Any) -> None:
             raise RuntimeError("s3cret")
 
-    door, port = await opened(PublicDoor(Broken()))  # type: ignore[arg-type]
+    door, port = await opened(PublicDoor(Broken(), Broken()))  # type: ignore[arg-type]
     line = Line(*await asyncio.open_connection("127.0.0.1", port))
     await line.say(HEAD + b"\r\nabc")
     heard = await line.hear_out()
@@ -259,9 +259,9 @@ async def test_a_failure_of_ours_is_json_and_closes_the_connection() -> None:
     await door.stop()
 
 
-async def test_the_public_door_answers_nothing_but_inbox_addresses() -> None:
-    door, port = await opened(PublicDoor(None))  # type: ignore[arg-type]
-    for target in (b"/", b"/api/v1/app", b"//in/t", b"/In/t", b"/in"):
+async def test_the_public_door_answers_nothing_but_inbox_addresses_and_tracking_calls() -> None:
+    door, port = await opened(PublicDoor(None, None))  # type: ignore[arg-type]
+    for target in (b"/", b"/api/v1/app", b"//in/t", b"/In/t", b"/in", b"/v1", b"/users/track"):
         line = Line(*await asyncio.open_connection("127.0.0.1", port))
         await line.say(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % target)
         assert (await line.hear_out()).startswith(b"HTTP/1.1 404 ")

@@ -11,12 +11,14 @@ from posthorn.clock import DAY_MS
 from posthorn.engine.marks import HOPS_HEADER, MASK
 from posthorn.engine.records import Claim
 from posthorn.engine.resources import DedupeRule
+from posthorn.errors import PosthornError
 from posthorn.receive.http import Headers, header
 from posthorn.signing import BasicVerification, BearerVerification, HeaderTokenVerification, Verification
 from posthorn.templating import Template, TemplateRenderFailed
 
 DEDUPE_KEPT_MS = 7 * DAY_MS
 MOST_HOPS = 5
+UNNAMED = "webhook.unnamed"  #: the type of an event that its source's rule cannot name
 _HOPS = HOPS_HEADER.encode()
 _MASKED = MASK.encode()
 
@@ -64,14 +66,14 @@ def event_type_of(template: Template | str, incoming: Incoming) -> str:
     try:
         name = template.render({"request": request, "body": incoming.json()})
     except TemplateRenderFailed:
-        return "webhook.unnamed"
+        return UNNAMED
     return usable_name(name)
 
 
 def usable_name(name: str) -> str:
     """Return a name that an event type can have, as near to this one as possible."""
     name = _FOREIGN.sub("_", name.strip())[:256]
-    return name if _EVENT_TYPE.fullmatch(name) else "webhook.unnamed"
+    return name if _EVENT_TYPE.fullmatch(name) else UNNAMED
 
 
 def dedupe_key(rule: DedupeRule | None, incoming: Incoming) -> str | None:
@@ -80,7 +82,7 @@ def dedupe_key(rule: DedupeRule | None, incoming: Incoming) -> str | None:
         return None
     if rule.header is not None:
         value = header(incoming.headers, rule.header.lower().encode())
-        return _short(value.decode("latin-1")) if value else None
+        return short_key(value.decode("latin-1")) if value else None
     found: Any = incoming.json()
     for step in (rule.field or "").split("."):
         if not isinstance(found, dict) or step not in found:
@@ -88,10 +90,10 @@ def dedupe_key(rule: DedupeRule | None, incoming: Incoming) -> str | None:
         found = found[step]
     if found is None or isinstance(found, dict | list):
         return None
-    return _short(found if isinstance(found, str) else msgspec.json.encode(found).decode())
+    return short_key(found if isinstance(found, str) else msgspec.json.encode(found).decode())
 
 
-def _short(key: str) -> str:
+def short_key(key: str) -> str:
     """Bound a key's length. Cut off, two long keys that begin alike would be taken for the same."""
     return key if len(key) <= _LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
 
@@ -115,6 +117,22 @@ def hops_of(headers: Headers) -> int:
     if value is None:
         return 0
     return int(value) if value.isdigit() and len(value) <= 3 else MOST_HOPS
+
+
+class LoopDetected(PosthornError):
+    """The request came through too many Posthorns: an automation sends to where its own events come from."""
+
+    code = "loop_detected"
+    http_status = 508
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def check_hops(headers: Headers) -> None:
+    """Refuse a request that goes round in a loop. Raises LoopDetected."""
+    if hops_of(headers) >= MOST_HOPS:
+        raise LoopDetected
 
 
 def head_of(headers: Headers, secret: frozenset[bytes]) -> bytes:

@@ -18,8 +18,8 @@ BODY_DEADLINE_SECONDS = 30.0
 _NO_CONTENT = frozenset({204, 205, 304})
 _LINGER_BYTES = 4 * 1024 * 1024
 _LINGER_SECONDS = 2.0
-_JSON = (b"content-type", b"application/json")
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
+JSON = (b"content-type", b"application/json")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,7 +81,7 @@ async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit_by
         message = await receive()
 
 
-async def answer(send: Send, status: int, body: bytes, headers: Headers = (_JSON, _NOSNIFF)) -> None:
+async def answer(send: Send, status: int, body: bytes, headers: Headers = (JSON, NOSNIFF)) -> None:
     """Send a whole response; one of a status that has no content (RFC 9110 §15.3.5, §15.4.5) without its body."""
     if status in _NO_CONTENT:
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -94,17 +94,17 @@ async def answer(send: Send, status: int, body: bytes, headers: Headers = (_JSON
 
 async def answer_json(send: Send, status: int, value: object, extra: Headers = ()) -> None:
     """Send a value as JSON."""
-    await answer(send, status, _encode(value), (_JSON, _NOSNIFF, *extra))
+    await answer(send, status, _encode(value), (JSON, NOSNIFF, *extra))
 
 
-async def answer_unread(receive: Receive, send: Send, status: int, value: object) -> None:
+async def answer_unread(receive: Receive, send: Send, status: int, value: object, extra: Headers = ()) -> None:
     """Answer a request whose body was not read to its end, then close.
 
     The rest is read and dropped for a moment: closing a socket with unread bytes makes the kernel send a reset,
     and the sender would see that in place of the answer.
     """
     body = _encode(value)
-    headers = [_JSON, _NOSNIFF, (b"connection", b"close"), (b"content-length", b"%d" % len(body))]
+    headers = [JSON, NOSNIFF, (b"connection", b"close"), (b"content-length", b"%d" % len(body)), *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     dropped = 0

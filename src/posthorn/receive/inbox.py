@@ -1,17 +1,29 @@
 """`ANY /in/<token>[/path]` on the public door: capture, verify, deduplicate, commit, then answer."""
 
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
+from msgspec.structs import replace
 
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
 from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.profiles import profile_of
-from posthorn.engine.records import AlreadyClaimed, Append, CapturedRequest, Claim, Event, RequestOutcome
+from posthorn.engine.records import (
+    AlreadyClaimed,
+    Append,
+    AppendResult,
+    CapturedRequest,
+    Claim,
+    Event,
+    RequestOutcome,
+)
+from posthorn.engine.resources import CloudEventsMapping, FieldsMapping, SourceMapping, TrackingMapping
 from posthorn.errors import NotFound, Overloaded, PosthornError
+from posthorn.receive.arrivals import event_ids
 from posthorn.receive.capture import (
     MOST_HOPS,
     Incoming,
@@ -35,6 +47,7 @@ from posthorn.receive.http import (
     read_body,
 )
 from posthorn.receive.intake import Intake
+from posthorn.receive.mapping import Mapped, map_cloud, map_fields
 from posthorn.receive.sources import CompiledSource, CompiledSources
 from posthorn.signing import verify
 from posthorn.telemetry import Telemetry
@@ -104,7 +117,8 @@ class Inbox:
             # A secret that does not open is the operator's trouble: the sender learns only that it may try again.
             self._telemetry.emit("error.unexpected", where="inbox source", exception=error)
             raise Overloaded("this inbox cannot accept requests now", retry_after_seconds=60) from None
-        if compiled is None:
+        # A write key stands in web pages for anybody to read; as an address it would let anything in.
+        if compiled is None or isinstance(compiled.source.mapping, TrackingMapping):
             raise NotFound("no inbox has this address")
         return compiled
 
@@ -115,8 +129,11 @@ class Inbox:
             await self._keep_rejected(compiled, scope, body, rejection, started)
             await _answer_rejected(send, rejection)
             return
-        unit, reply = self._unit(compiled, scope, body, now_ms, started)
-        result = await self._intake.accept(unit)
+        units, reply = self._units(compiled, scope, body, now_ms, started)
+        if len(units) == 1:
+            result = await self._intake.accept(units[0])
+        else:
+            result = _of_several(await self._intake.accept_all(units))
         status = compiled.source.answer.status
         outcome = RequestOutcome.ACCEPTED
         if isinstance(result, AlreadyClaimed):
@@ -124,27 +141,35 @@ class Inbox:
         self._telemetry.emit("request.captured", outcome=outcome, cause=None)
         await answer(send, status, reply, compiled.answer_headers or _PLAIN)
 
-    def _unit(
+    def _units(
         self, compiled: CompiledSource, scope: Scope, body: bytes, now_ms: int, started: int
-    ) -> tuple[Append, bytes]:
+    ) -> tuple[list[Append], bytes]:
         source = compiled.source
         headers = scope["headers"]
         incoming = Incoming(method=scope["method"], path=scope["path"], headers=headers, body=body)
         event_id = ids.new_id(ids.EVENT, now_ms)
         request = _captured(compiled, scope, body, now_ms, started, event=event_id)
         event = _event(source.workspace, source.id, request, event_type_of(compiled.event_type, incoming), headers)
+        rows = [Mapped(event=event)]
+        if source.mapping is not None:
+            rows = _mapped(source.mapping, incoming, event)
+            request = replace(request, event=rows[0].event.id)
         own = source.answer.body
-        reply = b'{"request":"%b","event":"%b"}' % (request.id.encode(), event_id.encode())
+        reply = b'{"request":"%b","event":"%b"}' % (request.id.encode(), rows[0].event.id.encode())
         if own is not None:
             reply = own.encode()
-        key = dedupe_key(source.dedupe, incoming)
-        claims: tuple[Claim, ...] = ()
-        if key is not None:
-            claims = (
-                dedupe_claim(source.id, key, status=source.answer.status, answer=reply, event=event_id, now_ms=now_ms),
-            )
-        profile = profile_of(self._directory, source.workspace, event.type, None, event_id)
-        return Append(request=request, event=event, claims=claims, profile=profile), reply
+        given_key = dedupe_key(source.dedupe, incoming)
+        units: list[Append] = []
+        for row in rows:
+            key = given_key if given_key is not None else row.key
+            claims: tuple[Claim, ...] = ()
+            if key is not None:
+                status, of = source.answer.status, row.event.id
+                claims = (dedupe_claim(source.id, key, status=status, answer=reply, event=of, now_ms=now_ms),)
+            profile = profile_of(self._directory, source.workspace, row.event.type, row.event.user, row.event.id)
+            # The first one brings the request, and all of them point to it.
+            units.append(Append(request=None if units else request, event=row.event, claims=claims, profile=profile))
+        return units, reply
 
     async def _keep_rejected(
         self, compiled: CompiledSource, scope: Scope, body: bytes, rejection: Rejection, started: int
@@ -157,6 +182,21 @@ class Inbox:
         status, answered = problem_of_body(problem, compiled.source.body_limit_bytes)
         rejection = Rejection(status=status, cause=problem, detail=answered["detail"], answer=answered["detail"])
         await self._keep_rejected(compiled, scope, b"", rejection, started)
+
+
+def _mapped(mapping: SourceMapping, incoming: Incoming, event: Event) -> list[Mapped]:
+    if isinstance(mapping, FieldsMapping):
+        return [map_fields(mapping, incoming, event)]
+    if isinstance(mapping, CloudEventsMapping):
+        rows = map_cloud(mapping, incoming, event)
+        named = zip(event_ids(len(rows), event.received_ms), rows, strict=True)
+        return [replace(row, event=replace(row.event, id=identifier)) for identifier, row in named]
+    return [Mapped(event=event)]
+
+
+def _of_several(results: Sequence[AppendResult]) -> AppendResult:
+    """Return what to answer to several events: that they were taken, unless every one of them was here before."""
+    return next((result for result in results if not isinstance(result, AlreadyClaimed)), results[0])
 
 
 def _rejection(compiled: CompiledSource, scope: Scope, body: bytes, now_ms: int) -> Rejection | None:

@@ -9,6 +9,11 @@ from posthorn.errors import Invalid
 
 T = TypeVar("T")
 
+# A backslash that is escaped itself, a whole pair, or half a pair, which is no character (RFC 8259, section 8.2).
+_SURROGATES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
 TOO_DEEP = "the JSON is nested too deeply"
 
 _AT = re.compile(r" - at `(.*)`$")
@@ -33,6 +38,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except RecursionError:
         raise Invalid.at("body", msg=TOO_DEEP, type="json_invalid") from None
     return decoded
+
+
+def with_whole_characters(body: bytes) -> bytes:
+    """Replace half surrogate pairs by U+FFFD: browsers write them where a text was cut within an emoji."""
+    return _SURROGATES.sub(lambda found: b"\\ufffd" if found.group(1) else found.group(), body)
 
 
 def check_text(body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from posthorn.engine.following import CatchUp
@@ -9,15 +10,23 @@ from posthorn.engine.membership import Membership
 from posthorn.engine.ownership import Ownership
 from posthorn.errors import PosthornError, StoreUnavailable, Unauthenticated
 from posthorn.manage.access import ApiKeys
+from posthorn.receive.braze.users import PATHS as BRAZE_PATHS
+from posthorn.receive.braze.users import BrazeUsers
+from posthorn.receive.cloudintake import PATH as CLOUD_PATH
+from posthorn.receive.cloudintake import CloudIntake
 from posthorn.receive.events import Events
 from posthorn.receive.http import Receive, Scope, Send, answer, answer_error, answer_json, header
 from posthorn.receive.inbox import PREFIX, Inbox
 from posthorn.receive.messages import Messages
+from posthorn.receive.tracking.tracking import PREFIX as TRACKING_PREFIX
+from posthorn.receive.tracking.tracking import Tracking
+from posthorn.server.snippet import PATH as SNIPPET_PATH
+from posthorn.server.snippet import serve_snippet
 from posthorn.telemetry import Metrics
 
 _MESSAGES_HEAD = "/api/v1/app/"
 _MESSAGES_TAIL = "/msg"
-_NOT_HERE = {"code": "not_found", "detail": "this door answers inbox addresses only"}
+_NOT_HERE = {"code": "not_found", "detail": "this door answers inbox addresses, tracking calls and /posthorn.js only"}
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -34,14 +43,24 @@ def authenticator(api_keys: ApiKeys) -> Callable[[Scope], str]:
     return authenticate
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intakes:
+    """What takes events in at the private door, before the framework."""
+
+    messages: Messages
+    events: Events
+    cloud: CloudIntake
+    tracking: Tracking
+    users: BrazeUsers
+
+
 class PrivateDoor:
     """API, intake, metrics, health."""
 
     def __init__(
         self,
         *,
-        messages: Messages,
-        events: Events,
+        intakes: Intakes,
         api: Application,
         metrics: Metrics,
         membership: Membership,
@@ -50,8 +69,10 @@ class PrivateDoor:
         store_figures: Callable[[], dict[str, int]],
     ) -> None:
         """Make the door; `catch_up` lets each call of the framework's API see what other nodes configured before it."""
-        self._messages = messages
-        self._events = events
+        self._messages = intakes.messages
+        self._events = intakes.events
+        self._tracking = intakes.tracking
+        self._posts = dict.fromkeys(BRAZE_PATHS, intakes.users.handle) | {CLOUD_PATH: intakes.cloud.handle}
         self._api = api
         self._metrics = metrics
         self._membership = membership
@@ -80,10 +101,16 @@ class PrivateDoor:
             elif path == "/api/v1/event":
                 await self._events.handle(scope, receive, send)
                 return
-        elif path == "/health":
+            elif (handle := self._posts.get(path)) is not None:
+                await handle(scope, receive, send)
+                return
+        if path.startswith(TRACKING_PREFIX):
+            await self._tracking.handle(scope, receive, send)
+            return
+        if path == "/health":
             await self._health(send)
             return
-        elif path == "/metrics":
+        if path == "/metrics":
             headers = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
             await answer(send, 200, self._metrics.render() + self._store_metrics(), headers)
             return
@@ -103,18 +130,24 @@ class PrivateDoor:
 
 
 class PublicDoor:
-    """Inbox addresses, and nothing else."""
+    """Inbox addresses, tracking calls and the browser snippet, and nothing else."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, tracking: Tracking) -> None:
         self._inbox = inbox
+        self._tracking = tracking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if not scope["path"].startswith(PREFIX):
-            await answer_json(send, 404, _NOT_HERE)
-            return
+        path: str = scope["path"]
         try:
-            await self._inbox.handle(scope, receive, send)
+            if path.startswith(PREFIX):
+                await self._inbox.handle(scope, receive, send)
+            elif path.startswith(TRACKING_PREFIX):
+                await self._tracking.handle(scope, receive, send)
+            elif path == SNIPPET_PATH:
+                await serve_snippet(scope, send)
+            else:
+                await answer_json(send, 404, _NOT_HERE)
         except Exception:
             await _answer_failure(send)
             raise

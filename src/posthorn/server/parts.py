@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+from typing import Any
 
 from posthorn import __version__, ids
 from posthorn.decide.deciding import Decider
 from posthorn.decide.decision_loop import DecisionLoop
 from posthorn.decide.rendering import OpenedSecrets
 from posthorn.deliver.attempting import Attempter
+from posthorn.deliver.content import ContentFetcher
 from posthorn.deliver.dispatcher import Dispatcher
 from posthorn.deliver.settling import Settler
 from posthorn.deliver.targets import CompiledLanes
@@ -23,20 +25,24 @@ from posthorn.engine.ownership import Ownership
 from posthorn.lifecycle import Startable
 from posthorn.maintain.pruner import Pruner
 from posthorn.manage.broker_rules import broker_gate
+from posthorn.manage.connectors import Connectors
 from posthorn.manage.operational import Operational
 from posthorn.manage.sources import Sources
+from posthorn.receive.braze.users import BrazeUsers
 from posthorn.receive.bridges.bridges import Bridges
+from posthorn.receive.cloudintake import CloudIntake
 from posthorn.receive.events import Events
 from posthorn.receive.inbox import Inbox
 from posthorn.receive.intake import Intake
 from posthorn.receive.messages import Messages
 from posthorn.receive.routing import Routing
 from posthorn.receive.sources import CompiledSources
-from posthorn.server.asgi import PrivateDoor, PublicDoor, authenticator
+from posthorn.receive.tracking.tracking import Tracking
+from posthorn.server.asgi import Intakes, PrivateDoor, PublicDoor, authenticator
 from posthorn.server.founding import Founding
 from posthorn.server.limits import delivery_slots, raise_open_files
 from posthorn.server.opening import OpenStore
-from posthorn.server.usecases import build_api
+from posthorn.server.usecases import Ways, build_api
 from posthorn.settings import Settings
 from posthorn.telemetry import Metrics, Telemetry
 
@@ -79,6 +85,7 @@ class Parts:
         )
         self.resolver = SystemResolver(clock=clock)  # shared by deliveries and bridges, closed with the transport
         self.transport = HttpTransport(policy=self.policy, options=options, resolver=self.resolver, clock=clock)
+        self.secrets = OpenedSecrets(self.directory, founding.key_ring)
         node = ids.new_id(ids.NODE, clock.now_ms())
         self.follower = Follower(
             registry=store, directory=self.directory, clock=clock, telemetry=telemetry, is_shared=opened.is_shared
@@ -86,27 +93,24 @@ class Parts:
         self.deciding = self._ownership(node, Stage.DECIDE)
         self.delivering = self._ownership(node, Stage.DELIVER)
         self.membership = self._membership(node)
-        self.messages, self.events = self._intakes()
+        self.intakes = self._intakes()
         self.bridges = self._bridges(node) if Role.RECEIVE in self.roles else None
 
-    def _intakes(self) -> tuple[Messages, Events]:
-        authenticate = authenticator(self.founding.api_keys)
-        messages = Messages(
-            intake=self.intake,
-            directory=self.directory,
-            routing=Routing(self.directory),
-            authenticate=authenticate,
-            clock=self.clock,
-            catch_up=self.follower.catch_up,
+    def _intakes(self) -> Intakes:
+        shared: dict[str, Any] = {
+            "intake": self.intake,
+            "directory": self.directory,
+            "clock": self.clock,
+            "catch_up": self.follower.catch_up,
+        }
+        by_key = shared | {"authenticate": authenticator(self.founding.api_keys)}
+        return Intakes(
+            messages=Messages(routing=Routing(self.directory), **by_key),
+            events=Events(**by_key),
+            cloud=CloudIntake(**by_key),
+            tracking=Tracking(moves_users=True, **shared),
+            users=BrazeUsers(**by_key),
         )
-        events = Events(
-            intake=self.intake,
-            directory=self.directory,
-            authenticate=authenticate,
-            clock=self.clock,
-            catch_up=self.follower.catch_up,
-        )
-        return messages, events
 
     def _membership(self, node: str) -> Membership:
         now_ms = self.clock.now_ms()
@@ -170,15 +174,18 @@ class Parts:
             store=self.store,
             founding=self.founding,
             policy=self.policy,
-            publish=self.messages.publish,
+            ways=Ways(
+                publish=self.intakes.messages.publish,
+                accept=self.intake.accept,
+                connectors=Connectors(transport=self.transport, secrets=self.secrets, clock=self.clock),
+            ),
             sources=self._sources(),
             clock=self.clock,
             telemetry=self.telemetry,
             closing=self.closing,
         )
         return PrivateDoor(
-            messages=self.messages,
-            events=self.events,
+            intakes=self.intakes,
             api=api,
             metrics=self.metrics,
             membership=self.membership,
@@ -208,7 +215,8 @@ class Parts:
                 clock=self.clock,
                 telemetry=self.telemetry,
                 catch_up=self.follower.catch_up,
-            )
+            ),
+            Tracking(intake=self.intake, directory=self.directory, clock=self.clock, catch_up=self.follower.catch_up),
         )
 
     def _dispatcher(self) -> Dispatcher:
@@ -239,17 +247,22 @@ class Parts:
 
     def _decision_loop(self) -> DecisionLoop:
         key_ring = self.founding.key_ring
+        secrets = self.secrets
+        contents = ContentFetcher(
+            transport=self.transport,
+            credential=lambda workspace, name: secrets.values(workspace, frozenset({name})).get(name),
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
         return DecisionLoop(
             store=self.store,
             ownership=self.deciding,
-            directory=self.directory,
-            decider=Decider(
-                secrets=OpenedSecrets(self.directory, key_ring), key_ring=key_ring, now_ms=self.clock.now_ms
-            ),
+            decider=Decider(directory=self.directory, secrets=secrets, key_ring=key_ring),
             hints=self.to_decide,
             to_deliver=self.to_deliver,
             clock=self.clock,
             telemetry=self.telemetry,
+            fetch=contents.fetch,
         )
 
 

@@ -8,10 +8,11 @@ from posthorn import ids
 from posthorn.engine.directory import Directory
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import Append, CapturedRequest, Event, RequestOutcome
-from posthorn.engine.resources import Source
+from posthorn.engine.resources import FieldsMapping, Source
 from posthorn.receive.bridges.port import BrokerMessage, Unreadable
 from posthorn.receive.capture import Incoming, dedupe_claim, dedupe_key, usable_name
 from posthorn.receive.http import header
+from posthorn.receive.mapping import map_fields
 from posthorn.templating import Template, TemplateRenderFailed, compile_template
 
 KEPT_BYTES = 25 * 1024 * 1024
@@ -83,10 +84,15 @@ def _accepted(
         content_encoding=_text(header(message.headers, b"content-encoding")),
         payload=message.body,
     )
+    if isinstance(source.mapping, FieldsMapping):
+        mapped = map_fields(source.mapping, incoming, event)
+        event, uid_key = mapped.event, mapped.key
+    else:
+        uid_key = None
     # Without a key of its own a message claims its event's id, so that a batch that was cut short can be repeated.
-    key = dedupe_key(source.dedupe, incoming) or message.key or event.id
+    key = dedupe_key(source.dedupe, incoming) or uid_key or message.key or event.id
     claim = dedupe_claim(source.id, _storable(key), status=0, answer=b"", event=event.id, now_ms=now_ms)
-    profile = profile_of(directory, source.workspace, name, None, event.id)
+    profile = profile_of(directory, source.workspace, event.type, event.user, event.id)
     return Append(event=event, claims=(claim,), profile=profile)
 
 
