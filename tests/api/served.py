@@ -13,15 +13,27 @@ import uvicorn
 
 from posthorn import ids
 from posthorn.api import ApiServices, build_app
+from posthorn.decide.rendering import OpenedSecrets
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
-from posthorn.engine.records import Append, CapturedRequest, Decided, Event, LaneRead, NewDelivery, RequestOutcome
+from posthorn.engine.records import (
+    Append,
+    AppendResult,
+    CapturedRequest,
+    Decided,
+    Event,
+    LaneRead,
+    NewDelivery,
+    RequestOutcome,
+)
 from posthorn.engine.settlements import delivered, exhausted, retry_at
 from posthorn.engine.shards import shard_of
 from posthorn.manage.access import ApiKeys
+from posthorn.manage.appending import Appender
 from posthorn.manage.applications import Applications
 from posthorn.manage.automations import Automations
+from posthorn.manage.connectors import Connectors
 from posthorn.manage.endpoints import Endpoints
 from posthorn.manage.event_types import EventTypes
 from posthorn.manage.examples import Examples
@@ -29,15 +41,21 @@ from posthorn.manage.health import Health
 from posthorn.manage.history import History
 from posthorn.manage.idempotency import Idempotency
 from posthorn.manage.nodes import Nodes
+from posthorn.manage.people import People
+from posthorn.manage.rehearsals import Rehearsals
 from posthorn.manage.replay import Replay
+from posthorn.manage.runs import Runs
 from posthorn.manage.secrets import Secrets
+from posthorn.manage.segments import Segments
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
+from posthorn.manage.workspaces import Workspaces
 from posthorn.receive.routing import Routing
 from posthorn.telemetry import Telemetry
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import a_decision, a_failed_attempt, an_attempt
 from posthorn.testing.memory import MemoryStore
+from posthorn.testing.transport import RecordingTransport
 from posthorn.vault import KeyRing
 
 POLICY = AddressPolicy(allow=(IPv4Network("127.0.0.0/8"),))
@@ -119,14 +137,27 @@ async def build_world(store: MemoryStore | None = None, directory: Directory | N
     async def publish(*args: Any) -> Event:
         return await holder[0].publish(*args)
 
+    async def accept(unit: Append) -> AppendResult:
+        [result] = await store.append([unit])
+        return result
+
+    appender = Appender(accept, clock)
+    transport = RecordingTransport()
+    automations = Automations(store, directory, clock, KEY_RING, POLICY, appender)
     services = ApiServices(
         api_keys=api_keys,
         applications=Applications(store, directory, clock),
         endpoints=Endpoints(store, directory, clock, KEY_RING, POLICY),
         event_types=EventTypes(store, directory, clock),
         sources=Sources(store, directory, clock, KEY_RING, INBOX_URL),
-        automations=Automations(store, directory, clock, KEY_RING, POLICY),
+        automations=automations,
         secrets=Secrets(store, directory, clock, KEY_RING),
+        people=People(store, directory, appender),
+        segments=Segments(store, directory, clock),
+        runs=Runs(store, directory, appender),
+        rehearsals=Rehearsals(store, directory, automations, clock),
+        connectors=Connectors(transport=transport, secrets=OpenedSecrets(directory, KEY_RING), clock=clock),
+        workspaces=Workspaces(store, directory, clock),
         history=History(store),
         replay=Replay(store, store, directory, clock),
         statistics=Statistics(store, clock),

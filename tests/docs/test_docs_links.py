@@ -11,6 +11,7 @@ from posthorn.api.app import PREFIX, build_app
 from posthorn.conditions import Operator
 from posthorn.deliver.transport import FailureCode
 from posthorn.engine.records import DecisionOutcome, DeliveryState, RequestOutcome
+from posthorn.engine.runs import RunState
 from posthorn.signing.schemes import Cause, Verification
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
     (ROOT / "docs").rglob("*.md")
 )
 #: Answered before the framework is reached, so that the framework's own routes do not have them.
-HOT = {("POST", "/app/{}/msg"), ("POST", "/event")}
+HOT = {("POST", "/app/{}/msg"), ("POST", "/event"), ("POST", "/event/cloudevents")}
 
 _FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -110,7 +111,7 @@ def test_every_operator_is_on_the_page_of_conditions() -> None:
 
 def test_every_state_is_drawn() -> None:
     text = (ROOT / "docs" / "design" / "states.md").read_text()
-    states = (*RequestOutcome, *DeliveryState, *DecisionOutcome)
+    states = (*RequestOutcome, *DeliveryState, *DecisionOutcome, *RunState)
     assert [state.value for state in states if f"`{state.value}`" not in text] == []
 
 

@@ -12,6 +12,7 @@ from posthorn.api import (
     applications,
     attempted,
     automations,
+    connectors,
     credentials,
     endpoint_actions,
     endpoints,
@@ -21,12 +22,18 @@ from posthorn.api import (
     message_attempts,
     messages,
     nodes,
+    profiles,
+    rehearsals,
+    runs,
+    segments,
     sources,
     tail,
+    workspaces,
 )
 from posthorn.api.body import BODY_LIMIT_BYTES
 from posthorn.api.description import description_config
 from posthorn.api.doors import Authentication, Repetition
+from posthorn.api.exact_paths import with_exact_user
 from posthorn.api.failures import SAFE_HEADERS, answer_http_exception, answer_posthorn_error, answer_unexpected
 from posthorn.api.services import ApiServices
 from posthorn.errors import PosthornError
@@ -46,8 +53,21 @@ _ROUTES = [
     *credentials.ROUTES,
     *journal.ROUTES,
     *nodes.ROUTES,
+    *profiles.ROUTES,
+    *segments.ROUTES,
+    *runs.ROUTES,
+    *rehearsals.ROUTES,
+    *connectors.ROUTES,
+    *workspaces.ROUTES,
     tail.tail,
 ]
+
+
+class _Api(Litestar):
+    """The framework's application, told which user an address names."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await super().__call__(cast("Any", with_exact_user(scope, PREFIX)), receive, send)
 
 
 def build_app(services: ApiServices, *, closing: asyncio.Event | None = None) -> Litestar:
@@ -65,7 +85,7 @@ def build_app(services: ApiServices, *, closing: asyncio.Event | None = None) ->
             DefineMiddleware(cast("Any", Repetition), services=services),
         ],
     )
-    return Litestar(
+    return _Api(
         route_handlers=[router],
         exception_handlers={
             PosthornError: answer_posthorn_error,

@@ -10,8 +10,10 @@ from posthorn.api.query import OrderedQuery, read_query, reads
 from posthorn.api.rendering import ListOut, Out, list_out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
-from posthorn.engine.resources import Automation, Eligibility, EventTrigger, SendStep
+from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
+from posthorn.engine.resources import Automation
 from posthorn.manage.automations import AutomationFields
+from posthorn.manage.braze_import import BrazeWebhook
 from posthorn.manage.signing_secrets import NewSecret
 
 
@@ -23,10 +25,11 @@ class AutomationOut(Out, frozen=True, kw_only=True):
     name: str
     enabled: bool
     version: int
-    trigger: EventTrigger
+    trigger: EventTrigger | None
     conditions: Any
     eligibility: Eligibility
-    send: SendStep
+    send: SendStep | None
+    flow: Flow | None
     throttle_rate: int | None
     retry_schedule_seconds: tuple[int, ...] | None
     created_at: str
@@ -51,6 +54,7 @@ def automation_out(automation: Automation) -> AutomationOut:
         conditions=automation.conditions,
         eligibility=automation.eligibility,
         send=automation.send,
+        flow=automation.flow,
         throttle_rate=automation.throttle_rate,
         retry_schedule_seconds=automation.retry_schedule_seconds,
         created_at=iso_text(automation.created_ms),
@@ -126,7 +130,15 @@ async def rotate_automation_secret(
     return SigningSecretOut(key=key)
 
 
+@post("/automation/import/braze", dto=ExactJson, return_dto=None, status_code=200)
+async def import_braze_webhook(request: ApiRequest, data: JSONBody[BrazeWebhook]) -> SendStep:
+    """Convert a webhook object of Braze's API to the `send` of an automation, in the Braze dialect. Stores nothing."""
+    services, _ = at_desk(request)
+    return services.automations.imported(data)
+
+
 ROUTES = [
+    import_braze_webhook,
     list_automations,
     create_automation,
     get_automation,

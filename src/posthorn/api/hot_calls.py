@@ -1,4 +1,4 @@
-"""The OpenAPI description of the two calls that `posthorn.receive` answers before the framework is reached.
+"""The OpenAPI description of the three calls that `posthorn.receive` answers before the framework is reached.
 
 Their bodies are described from the very structs that `receive` decodes, so that the description cannot fall behind.
 """
@@ -41,17 +41,29 @@ class AcceptedEventsOut(Out, frozen=True, kw_only=True):
 
 
 def schemas() -> dict[str, Any]:
-    """Return the JSON Schemas of the two calls, by name."""
-    described = [
+    """Return the JSON Schemas of the calls, by name."""
+    described: list[type[Struct]] = [
         _describable(MessageIn, "MessageIn", raw=dict[str, Any]),
         # The framework describes another MessageOut, that of stored messages.
         _describable(MessageOut, "AcceptedMessageOut", raw=dict[str, Any]),
         _describable(EventIn, "EventIn", raw=Any),
         AcceptedEventOut,
+        AcceptedEventRowOut,
         AcceptedEventsOut,
     ]
     _, components = msgspec.json.schema_components(described, ref_template=_REF)
-    return components
+    return _with_own_names(components, {struct.__name__ for struct in described})
+
+
+def _with_own_names(components: dict[str, Any], named: set[str]) -> dict[str, Any]:
+    """Call what stands within the calls' bodies by names of its own: the framework may describe the same structs."""
+    text = msgspec.json.encode(components)
+    inner = components.keys() - named
+    for name in inner:
+        reference = msgspec.json.encode(_REF.format(name=name))
+        text = text.replace(reference, msgspec.json.encode(_REF.format(name=f"Event{name}")))
+    renamed: dict[str, Any] = msgspec.json.decode(text)
+    return {f"Event{name}" if name in inner else name: schema for name, schema in renamed.items()}
 
 
 def _describable(struct: type[Struct], name: str, *, raw: Any) -> type[Struct]:
@@ -74,11 +86,15 @@ def _describable(struct: type[Struct], name: str, *, raw: Any) -> type[Struct]:
 
 
 def paths(prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the two operations, by path and method; `prefix` is that of all paths.
+    """Return the operations, by path and method; `prefix` is that of all paths.
 
     The first sentence of a description is to become the summary, as with the handlers' docstrings.
     """
-    return {f"{prefix}/app/{{app_id}}/msg": {"post": _message()}, f"{prefix}/event": {"post": _event()}}
+    return {
+        f"{prefix}/app/{{app_id}}/msg": {"post": _message()},
+        f"{prefix}/event": {"post": _event()},
+        f"{prefix}/event/cloudevents": {"post": _cloudevents()},
+    }
 
 
 def _message() -> dict[str, Any]:
@@ -145,6 +161,42 @@ def _event() -> dict[str, Any]:
             "409": _failure(
                 "The id exists already with other content, or the Idempotency-Key was used with another call."
             ),
+            **_shared_failures(),
+        },
+    }
+
+
+def _cloudevents() -> dict[str, Any]:
+    event = {"type": "object", "description": "A CloudEvent 1.0 in its JSON format."}
+    return {
+        "operationId": "v1.event.create-cloudevents",
+        "description": (
+            "Take in a CloudEvent in structured or binary mode, or a batch of them. "
+            f"A batch has 1 to {MOST_EVENTS} events; when one of them is wrong, none is taken. "
+            "The same source and id is the same event."
+        ),
+        "parameters": [
+            {
+                "name": "user",
+                "in": "query",
+                "description": "The attribute that names the person, or `data.` and a path into the data.",
+                "schema": {"type": "string", "default": "user"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/cloudevents+json": {"schema": event},
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": event}},
+                "*/*": {"schema": {"description": "The data of an event in binary mode: its attributes are headers."}},
+            },
+        },
+        "responses": {
+            "202": {
+                "description": "One event is answered on its own, a batch as a list of what became of each.",
+                "content": _json({"oneOf": [_ref("AcceptedEventOut"), _ref("AcceptedEventsOut")]}),
+            },
+            "409": _failure("The Idempotency-Key was used with another call."),
             **_shared_failures(),
         },
     }

@@ -9,6 +9,7 @@ from msgspec import Struct
 from posthorn.manage.access import ApiKeys, Principal
 from posthorn.manage.applications import Applications
 from posthorn.manage.automations import Automations
+from posthorn.manage.connectors import Connectors
 from posthorn.manage.endpoints import Endpoints
 from posthorn.manage.event_types import EventTypes
 from posthorn.manage.examples import Examples
@@ -16,10 +17,15 @@ from posthorn.manage.health import Health
 from posthorn.manage.history import History
 from posthorn.manage.idempotency import Idempotency
 from posthorn.manage.nodes import Nodes
+from posthorn.manage.people import People
+from posthorn.manage.rehearsals import Rehearsals
 from posthorn.manage.replay import Replay
+from posthorn.manage.runs import Runs
 from posthorn.manage.secrets import Secrets
+from posthorn.manage.segments import Segments
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
+from posthorn.manage.workspaces import Workspaces
 from posthorn.telemetry import Telemetry
 
 PathId: TypeAlias = FromPath[str]  #: an id or a caller's own uid in the address
@@ -36,6 +42,12 @@ class ApiServices(Struct, frozen=True, kw_only=True):
     sources: Sources
     automations: Automations
     secrets: Secrets
+    people: People
+    segments: Segments
+    runs: Runs
+    rehearsals: Rehearsals
+    connectors: Connectors
+    workspaces: Workspaces
     history: History
     replay: Replay
     statistics: Statistics

@@ -12,7 +12,15 @@ from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
 from posthorn.engine.brokers import BrokerSettings
 from posthorn.engine.marks import MASK
-from posthorn.engine.resources import Answer, DedupeRule, SealedSecret
+from posthorn.engine.resources import (
+    Answer,
+    CloudEventsMapping,
+    DedupeRule,
+    FieldsMapping,
+    SealedSecret,
+    Source,
+    TrackingMapping,
+)
 from posthorn.manage.sources import NewSourceSecret, SourceFields, SourceRecord
 from posthorn.receive.bridges.bridge import BridgeState
 from posthorn.signing import Verification
@@ -39,14 +47,16 @@ class BrokerState(Out, frozen=True, kw_only=True):
 class SourceOut(Out, frozen=True, kw_only=True):
     """A source. `url` is where its senders send to; a source that consumes a broker has none.
 
+    A source of kind tracking has a `writeKey`, and its `url` is the host that Segment's libraries are given.
     `brokerCredentials` only says that there are some. `brokerState` is null where no bridge of the source runs.
     """
 
     id: str
     uid: str | None
     name: str
-    kind: Literal["inbox", "broker"]
+    kind: Literal["inbox", "broker", "tracking"]
     url: str | None
+    write_key: str | None
     broker: BrokerSettings | None
     broker_credentials: str | None
     broker_state: BrokerState | None
@@ -55,6 +65,7 @@ class SourceOut(Out, frozen=True, kw_only=True):
     dedupe: DedupeRule | None
     answer: Answer
     event_type: str
+    mapping: FieldsMapping | CloudEventsMapping | TrackingMapping | None
     body_limit_bytes: int
     enabled: bool
     created_at: str
@@ -68,8 +79,9 @@ def source_out(record: SourceRecord) -> SourceOut:
         id=source.id,
         uid=source.uid,
         name=source.name,
-        kind="inbox" if source.broker is None else "broker",
+        kind=_kind(source),
         url=record.url,
+        write_key=record.write_key,
         broker=source.broker,
         broker_credentials=MASK if source.broker_sealed is not None else None,
         broker_state=_state(record.bridge),
@@ -78,11 +90,18 @@ def source_out(record: SourceRecord) -> SourceOut:
         dedupe=source.dedupe,
         answer=source.answer,
         event_type=source.event_type,
+        mapping=source.mapping,
         body_limit_bytes=source.body_limit_bytes,
         enabled=source.enabled,
         created_at=iso_text(source.created_ms),
         updated_at=iso_text(source.updated_ms),
     )
+
+
+def _kind(source: Source) -> Literal["inbox", "broker", "tracking"]:
+    if source.broker is not None:
+        return "broker"
+    return "tracking" if isinstance(source.mapping, TrackingMapping) else "inbox"
 
 
 def _state(bridge: BridgeState | None) -> BrokerState | None:

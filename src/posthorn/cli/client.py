@@ -57,6 +57,15 @@ class ApiClient:
             raise _refused(answer, self.url)
         return _decoded(answer, self.url)
 
+    def exchange(self, method: str, path: str, content: bytes) -> Answer:
+        """Send bytes of JSON and return the answer, whatever its status. Raises ServerUnreachable."""
+        headers = self._headers() | {"content-type": "application/json"}
+        return send(self.url, method, path, headers=headers, body=content)
+
+    def refusal(self, answer: Answer) -> RequestRefused:
+        """Make the error that tells of an answer which is none of success."""
+        return _refused(answer, self.url)
+
     def lines(self, path: str) -> Iterator[str]:
         """Open a stream at once; the result yields its lines as they arrive, empty ones left out, until it ends.
 

@@ -10,6 +10,7 @@ from posthorn import __version__
 from posthorn.cli.database import database_commands
 from posthorn.cli.failures import EXIT_FAILURE, EXIT_OK, EXIT_USAGE
 from posthorn.cli.nodes import nodes_command
+from posthorn.cli.profiles import profiles_commands
 from posthorn.cli.quickstart import quickstart_command
 from posthorn.cli.serve import serve_command
 from posthorn.cli.show import replay_command, show_command
@@ -44,6 +45,7 @@ def make_program() -> typer.Typer:
     program.command("replay", help=_("Queue the deliveries of an id again."))(replay_command)
     program.command("nodes", help=_("List the nodes that share the store, their shards and their lag."))(nodes_command)
     program.add_typer(database_commands(), name="database", help=_("Bring a store up to date, look at it, move it."))
+    program.add_typer(profiles_commands(), name="profiles", help=_("Import, export, show and forget people."))
     program.command("version", help=_("Print the version."))(version_command)
     return program
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
 
-from posthorn.connectors.connector import Connector
+from posthorn.connectors.connector import Action, Connector
 from posthorn.connectors.failures import ConnectorInvalid
 from posthorn.connectors.reading import parse_connector
 
@@ -22,6 +22,21 @@ def load_catalogue() -> Mapping[str, Connector]:
             connector = parse_connector(entry.read_text(encoding="utf-8"), entry.name)
             found[connector.name] = connector
     return MappingProxyType(found)
+
+
+TEST = "test"
+"""The name under which a connector's harmless request goes; no action has it."""
+
+
+def test_action(connector: Connector) -> Action | None:
+    """Return a connector's harmless request as an action, None when it has none."""
+    test = connector.test
+    if test.request is None:
+        return None
+    return Action(title=connector.title, request=test.request, answer=test.answer, at_send=test.at_send)
+
+
+test_action.__test__ = False  # type: ignore[attr-defined]  # its name must not make pytest collect it
 
 
 def with_files(catalogue: Mapping[str, Connector], texts: Mapping[str, str]) -> Mapping[str, Connector]:

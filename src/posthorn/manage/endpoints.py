@@ -209,7 +209,7 @@ class Endpoints:
         return msgspec.json.decode(opened, type=dict[str, str])
 
 
-def check_url(policy: AddressPolicy, url: str, *at: str) -> None:
+def check_url(policy: AddressPolicy, url: str, *at: str | int) -> None:
     """Refuse a URL that would not be sent to; its owner sees it at once. Raises Invalid with the refusal's code."""
     checked = policy.check_url(url)
     if isinstance(checked, Refusal):

@@ -12,7 +12,15 @@ from posthorn.clock import Clock
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.brokers import BrokerCredentials, BrokerSettings
 from posthorn.engine.directory import Directory
-from posthorn.engine.resources import Answer, DedupeRule, SealedSecret, Source
+from posthorn.engine.resources import (
+    Answer,
+    CloudEventsMapping,
+    DedupeRule,
+    FieldsMapping,
+    SealedSecret,
+    Source,
+    TrackingMapping,
+)
 from posthorn.errors import Conflict, Invalid
 from posthorn.manage.broker_rules import BrokerRules, check_only_broker
 from posthorn.manage.header_rules import check_headers
@@ -31,7 +39,8 @@ from posthorn.manage.shapes import (
 )
 from posthorn.manage.template_rules import check_template
 from posthorn.receive.bridges.bridge import BridgeState
-from posthorn.signing import Verification, check_secret, needs_secret
+from posthorn.receive.mapping import check_mapping
+from posthorn.signing import NoVerification, Verification, check_secret, needs_secret
 from posthorn.vault import KeyRing
 
 _TOKEN_BYTES = 20  # 160 random bits: nobody guesses an address
@@ -58,6 +67,7 @@ class SourceFields(Fields, frozen=True, kw_only=True):
     event_type: Annotated[str, Meta(min_length=1, max_length=4096)] | UnsetType | None = UNSET
     body_limit_bytes: Annotated[int, Meta(ge=1, le=25 * 1024 * 1024)] | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
+    mapping: FieldsMapping | CloudEventsMapping | TrackingMapping | UnsetType | None = UNSET
 
 
 class NewSourceSecret(Fields, frozen=True, kw_only=True):
@@ -71,7 +81,8 @@ class SourceRecord(Struct, frozen=True, kw_only=True):
     """A source with its address, and those of its secrets that are valid now."""
 
     source: Source
-    url: str | None  #: None when it consumes a broker
+    url: str | None  #: where its senders send to; None when it consumes a broker
+    write_key: str | None = None  #: what tracking calls are made with
     secrets: tuple[SealedSecret, ...]
     bridge: BridgeState | None = None  #: how its bridge is doing on this node; None when none runs here
 
@@ -170,6 +181,9 @@ class Sources:
         changed: Source = structs.replace(existing, **values)
         if changed.uid != existing.uid:
             check_uid(changed.uid, ids.SOURCE)
+        if isinstance(changed.mapping, TrackingMapping) != isinstance(existing.mapping, TrackingMapping):
+            # The token is a secret of senders in one case, and stands in web pages in the other.
+            raise Invalid.at("mapping", msg="a source is an address or a write key for good; create another one")
         self._check(changed)
         return self._record(await self._registrar.put(changed))
 
@@ -231,6 +245,8 @@ class Sources:
             bridge = self._bridge_state(source.id) if self._bridge_state is not None else None
             return SourceRecord(source=source, url=None, secrets=(), bridge=bridge)
         token = self._keyring.open(source.token_sealed, context=source.id).decode()
+        if isinstance(source.mapping, TrackingMapping):
+            return SourceRecord(source=source, url=self._inbox_url, write_key=token, secrets=())
         return SourceRecord(
             source=source,
             url=f"{self._inbox_url}/in/{token}",
@@ -253,6 +269,7 @@ class Sources:
             _check_secret(source.verification, text, "secrets", place)
         check_template(source.event_type, "eventType", escape="none")
         _check_dedupe(source.dedupe)
+        _check_mapping(source)
         _check_answer(source.answer)
 
 
@@ -271,6 +288,32 @@ def _check_secret(verification: Verification, secret: str, *at: str | int) -> No
 def _check_dedupe(rule: DedupeRule | None) -> None:
     if rule is not None and (rule.header is None) == (rule.field is None):
         raise Invalid.at("dedupe", msg="give either header or field")
+
+
+def _check_mapping(source: Source) -> None:
+    check_mapping(source.mapping)
+    match source.mapping:
+        case TrackingMapping():
+            _check_only_tracking(source)
+        case CloudEventsMapping() if source.broker is not None:
+            raise Invalid.at("mapping", "type", msg="CloudEvents are read from requests; map a broker's fields")
+        case CloudEventsMapping() if source.dedupe is not None:
+            raise Invalid.at("dedupe", msg="CloudEvents have a source and an id, which make two the same one")
+        case _:
+            return
+
+
+def _check_only_tracking(source: Source) -> None:
+    unfit: dict[str, bool] = {
+        "broker": source.broker is not None,
+        "verification": not isinstance(source.verification, NoVerification),
+        "secrets": bool(source.secrets),
+        "dedupe": source.dedupe is not None,
+        "answer": source.answer != Answer(),
+    }
+    for name, is_given in unfit.items():
+        if is_given:
+            raise Invalid.at(name, msg="tracking calls have a write key, a messageId and an answer of their own")
 
 
 def _check_answer(answer: Answer) -> None:
