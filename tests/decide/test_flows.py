@@ -9,6 +9,7 @@ from deciding_world import World
 from posthorn.engine.flows import OncePerPeriod
 from posthorn.engine.listening import call_type
 from posthorn.engine.people import EventContext, ProfileChange
+from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import DeliveryState
 from posthorn.engine.resources import Cap, Workspace
 from posthorn.templating import ContentRequest, ContentResponse
@@ -497,3 +498,27 @@ async def test_a_connector_is_called_with_its_inputs_and_the_secret_is_sealed(wo
     assert request.account is None
     [row] = world.store._tables.deliveries.values()
     assert row.rendered.sealed is not None
+
+
+async def test_people_who_are_merged_into_each_other_stay_one_person_and_the_queue_goes_on(world: World) -> None:
+    for one, other in (("a", "b"), ("b", "a"), ("b", "b")):
+        merge = EventContext(changes=ProfileChange(merge_into=other))
+        await world.happen(type="alias", user=one, context=msgspec.json.encode(merge))
+        await world.decide_all()
+    for user in ("a", "b"):
+        await world.happen(user=user)
+    await world.decide_all()
+    assert await world.count("b", "order.paid") == 2
+
+
+async def test_two_merges_in_a_circle_at_the_same_time_leave_one_person(world: World) -> None:
+    for one, other in (("a", "b"), ("b", "a")):
+        await world.happen(user=one)
+        await world.decide_all()
+        key = user_profile(WORKSPACE, one)
+        tombstone = msgspec.structs.replace(world.person(one), merged_into=user_profile(WORKSPACE, other))
+        world.store._tables.profiles[key] = tombstone  # as two nodes leave it that decide at the same time
+    for user in ("a", "b"):
+        await world.happen(user=user)
+    await world.decide_all()
+    assert await world.count("a", "order.paid") >= 3

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from posthorn.clock import iso_text
-from posthorn.decide.memory import Memory
+from posthorn.decide.memory import Memory, Misses
 from posthorn.engine.people import Membership, Profile
 from posthorn.engine.records import (
     Decided,
@@ -57,6 +57,8 @@ class Case:
         self.absorbs: str | None = None
         self.changed_attributes: set[str] = set()  #: that automations may still have to react to
         self.segment_moves: list[tuple[str, bool]] = []  #: the same, segment and whether it was entered
+        self.reacted: set[str] = set()  #: automations that reacted to a change in this case already
+        self.shown = person  #: the profile as the facts have it
         self._is_person_changed = False
         self._firings: dict[EligibilityKey, Firing] = {}
         self._memberships: dict[str, Membership] = {}
@@ -98,8 +100,11 @@ class Case:
 
     def put_firing(self, key: EligibilityKey, firing: Firing) -> None:
         """Remember that an automation fired."""
-        self._firings[key] = firing
         self.memory.put_firing(key, firing)
+        if self.absorbs is not None:  # the store adds what it absorbs to what is put
+            theirs = self.memory.firing(replace(key, profile=self.absorbs))
+            firing = replace(firing, times=firing.times - theirs.times) if theirs is not None else firing
+        self._firings[key] = firing
 
     def put_membership(self, membership: Membership) -> None:
         """Let the person enter or leave a segment."""
@@ -120,6 +125,24 @@ class Case:
         """Take a timer off the queue."""
         self._timers.pop(identifier, None)
         self._unwanted[identifier] = None
+
+    def absorb(self, profile: str) -> None:
+        """Take over the counters and firings of a profile that has ended."""
+        self.absorbs = profile
+        self.memory.absorb(profile, self.work.profile)
+
+    def look_up_counts(self, facts: dict[str, Any], names: Iterable[str]) -> None:
+        """Add counters of the person to the facts, those that are there already left alone."""
+        if not names or self.person is None:
+            return
+        counts = facts.setdefault("counts", {})
+        misses = Misses()
+        for name in names:
+            with misses:
+                found = self.memory.count(self.work.profile, name) if name not in counts else None
+                if found is not None:
+                    counts[name] = count_facts(found)
+        misses.settle()
 
     def add_count(self, event_type: str, at_ms: int) -> None:
         """Count the event."""

@@ -9,7 +9,8 @@ from posthorn import ids
 from posthorn.clock import SECOND_MS, iso_text
 from posthorn.decide import verdicts
 from posthorn.decide.caps import Caps
-from posthorn.decide.case import Case, Happening, count_facts, person_facts
+from posthorn.decide.case import Case, Happening, person_facts
+from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import Entrance
 from posthorn.decide.facts import facts_of, hops_of, local_facts
 from posthorn.decide.memory import Memory
@@ -32,6 +33,7 @@ from posthorn.vault import KeyRing
 
 _context = msgspec.json.Decoder(EventContext)
 _MOST_REACTIONS = 10  # rounds of automations that change what other automations react to
+_LATER_MS = 3_600_000  # when a schedule that could not be kept is tried again
 _NOTHING = EventContext()
 _PUBLISHED = published_type("")
 
@@ -64,7 +66,12 @@ class Decider:
     def failure(self, work: DecisionWork | Timer, memory: Memory, now_ms: int, problem: str) -> Case:
         """Close work that cannot be decided. It is counted and on record, and the queue goes on."""
         if isinstance(work, Timer):
-            return Case(work=work, workspace=_workspace(work.profile), memory=memory, now_ms=now_ms, person=None)
+            case = Case(work=work, workspace=_workspace(work.profile), memory=memory, now_ms=now_ms, person=None)
+            if work.kind in (TimerKind.RUN, TimerKind.ANSWER):
+                self._mover.give_up(case, work.about, problem)
+            elif work.kind in (TimerKind.SCHEDULE, TimerKind.ANNIVERSARY):
+                case.put_timer(msgspec.structs.replace(work, due_ms=now_ms + _LATER_MS))
+            return case
         event = work.event
         case = Case(work=work, workspace=event.workspace, memory=memory, now_ms=now_ms, person=None)
         case.count = event.user is not None
@@ -78,7 +85,7 @@ class Decider:
         context = _context.decode(event.context) if event.context is not None else _NOTHING
         person: Profile | None = None
         if event.user is not None:
-            person = memory.profile(work.profile)
+            person = _living(memory, work.profile)
             if person is not None and person.merged_into is not None:
                 return Moved(person.merged_into)
         elif rules.remembers and work.profile != shared_profile(event.workspace):
@@ -139,8 +146,9 @@ class Decider:
 
     def _merge(self, case: Case, event: Event, person: Profile, into: str) -> bool:
         """End this profile and let the owner of the other one take over what is known of it."""
-        target = user_profile(event.workspace, into)
-        if target == person.key or event.user != person.user:
+        target = _last(case.memory, user_profile(event.workspace, into))
+        if event.user != person.user or target == person.key:  # two that end in each other would both be gone
+            case.put_person(person)
             return True  # somebody who was merged already: the merge meant that one, and not who they are now
         for segment, since_ms in person.segments.items():
             case.put_membership(Membership(segment=segment, profile=person.key, is_in=False, since_ms=since_ms))
@@ -151,8 +159,8 @@ class Decider:
             workspace=event.workspace,
             type="profile.merged",
             occurred_ms=event.occurred_ms,
-            received_ms=case.now_ms,
-            user=into,
+            received_ms=event.received_ms,  # before what came in since then for the one that it is merged into
+            user=target.partition("/user/")[2],
             payload=msgspec.json.encode({"user": person.user}),
             context=msgspec.json.encode(EventContext(absorbs=person.key)),
         )
@@ -162,7 +170,7 @@ class Decider:
     def _absorb(self, case: Case, person: Profile, key: str) -> None:
         """Take over what is known of a profile that has ended. Nobody writes it any more, so it may be read here."""
         other = case.memory.profile(key)
-        case.absorbs = key
+        case.absorb(key)
         for run in case.memory.active_runs(key):
             case.put_run(msgspec.structs.replace(run, profile=person.key))
         case.put_person(absorbed(person, other, now_ms=case.now_ms) if other is not None else person)
@@ -172,7 +180,7 @@ class Decider:
         if event.user is None:
             return
         case.add_count(event.type, event.occurred_ms)
-        _look_up_counts(case, facts, rules.counts)
+        case.look_up_counts(facts, rules.counts)
         person = case.person
         if person is None or not rules.windows:
             return
@@ -192,6 +200,7 @@ class Decider:
             facts["profile"] = person_facts(person)
             facts["segments"] = self.rules.segment_facts(person.segments)
             facts["windows"] = person.windows
+            case.shown = person
         if local:
             facts["local"] = local_facts(case.now_ms, self.rules.zone_of(case.workspace, person))
 
@@ -202,8 +211,8 @@ class Decider:
         if person is None or not segments:
             return
         member = dict(person.segments)
+        case.look_up_counts(facts, {name for one in segments for name in one.conditions.needs.counts})
         for one in segments:
-            _look_up_counts(case, facts, one.conditions.needs.counts)
             if one.conditions.needs.local and "local" not in facts:
                 facts["local"] = local_facts(case.now_ms, self.rules.zone_of(case.workspace, person))
             self._update_segment(case, one, facts, member)
@@ -244,8 +253,7 @@ class Decider:
         for compiled in self.rules.reacting(case.workspace, "$attribute"):
             for trigger in getattr(compiled, "triggers", ()):
                 if isinstance(trigger, OnAttribute) and _is_changed_to(trigger, attributes, case.person):
-                    chosen: dict[str, Trigger] = {compiled.automation.id: trigger}
-                    self._entrance.try_all(case, [compiled], chosen, happening)
+                    self._let_in(case, compiled, trigger, happening)
                     break
 
     def _react_to_moves(self, case: Case, happening: Happening, moves: list[tuple[str, bool]]) -> None:
@@ -254,9 +262,19 @@ class Decider:
         for compiled in self.rules.reacting(case.workspace, "$segment"):
             for trigger in getattr(compiled, "triggers", ()):
                 if isinstance(trigger, OnSegment) and self._is_moved(case, trigger, moves):
-                    chosen: dict[str, Trigger] = {compiled.automation.id: trigger}
-                    self._entrance.try_all(case, [compiled], chosen, happening)
+                    self._let_in(case, compiled, trigger, happening)
                     break
+
+    def _let_in(
+        self, case: Case, compiled: CompiledAutomation | BrokenAutomation, trigger: Trigger, happening: Happening
+    ) -> None:
+        """Let a person in by a change; once for one event, or an automation that makes its own change goes round."""
+        name = compiled.automation.id
+        if name in case.reacted:
+            verdicts.record(case, compiled.automation, happening.id, verdicts.CIRCLE)
+            return
+        case.reacted.add(name)
+        self._entrance.try_all(case, [compiled], {name: trigger}, happening)
 
     def _is_moved(self, case: Case, trigger: OnSegment, moves: list[tuple[str, bool]]) -> bool:
         segment = self.directory.segment(case.workspace, trigger.segment)
@@ -264,44 +282,49 @@ class Decider:
 
     def _wake(self, timer: Timer, memory: Memory, now_ms: int) -> Case | Moved:
         workspace = _workspace(timer.profile)
-        person = memory.profile(timer.profile) if is_person(timer.profile) else None
+        person = _living(memory, timer.profile) if is_person(timer.profile) else None
         if person is not None and person.merged_into is not None:
             return Moved(person.merged_into)
         case = Case(work=timer, workspace=workspace, memory=memory, now_ms=now_ms, person=person)
         match timer.kind:
             case TimerKind.RUN:
                 self._mover.wake(case, timer)
+                self._follow_up(case, "profile.changed", {"run": timer.about}, ())
             case TimerKind.ANSWER:
                 self._mover.answer(case, timer)
+                self._follow_up(case, "profile.changed", {"run": timer.about}, ())
             case TimerKind.SCHEDULE:
                 self._sweeper.sweep(case, timer)
             case TimerKind.ENTER if person is not None:
                 self._sweeper.enter(case, timer)
             case TimerKind.ANNIVERSARY:
                 self._sweeper.come_round(case, timer)
-            case TimerKind.SEGMENTS if person is not None:
-                self._time_passes(case, timer, person)
+            case TimerKind.SEGMENTS:
+                looking = [one for one in self.rules.segments(case.workspace) if one.segment.id == timer.about]
+                self._follow_up(case, "segment.changed", {"segment": timer.about}, looking)
         return case
 
-    def _time_passes(self, case: Case, timer: Timer, person: Profile) -> None:
-        """Look at a segment of a person again: time alone may have changed whether they are in it."""
+    def _follow_up(self, case: Case, event_type: str, data: dict[str, str], looking: Sequence[CompiledSegment]) -> None:
+        """Let automations react to what time or a step changed in a person: attributes, or who is in a segment."""
+        person = case.person
+        if person is None or not (looking or case.is_person_changed):
+            return
         event = Event(
             id=ids.new_id(ids.EVENT, case.now_ms),
             workspace=case.workspace,
-            type="segment.changed",
+            type=event_type,
             occurred_ms=case.now_ms,
             received_ms=case.now_ms,
             user=person.user,
-            payload=msgspec.json.encode({"segment": timer.about}),
+            payload=msgspec.json.encode(data),
         )
         facts: dict[str, Any] = {
             "event": {"id": event.id, "type": event.type, "time": iso_text(case.now_ms)},
             "user": {"id": person.user},
         }
-        self._look_around(case, facts, local=True)
-        looking = [one for one in self.rules.segments(case.workspace) if one.segment.id == timer.about]
+        self._look_around(case, facts, local=False)
         self._update_segments(case, facts, looking)
-        if not case.segment_moves:
+        if not case.segment_moves and not case.changed_attributes:
             return
         # An event, so that what automations make of it has something to hang on.
         case.events.append(NewEvent(event=event, profile=person.key))
@@ -309,15 +332,26 @@ class Decider:
         self._react(case, happening)
 
 
-def _look_up_counts(case: Case, facts: dict[str, Any], names: frozenset[str]) -> None:
-    """Add counters to the facts, those that are there already left alone."""
-    if not names:
-        return
-    counts = facts.setdefault("counts", {})
-    for name in names - counts.keys():
-        found = case.memory.count(case.work.profile, name)
-        if found is not None:
-            counts[name] = count_facts(found)
+def _living(memory: Memory, key: str) -> Profile | None:
+    """Return a profile. Of two that were merged into each other at two nodes the one with the smaller key lives on."""
+    person = memory.profile(key)
+    if person is None or person.merged_into is None or key > person.merged_into:
+        return person
+    other = memory.profile(person.merged_into)
+    is_circle = other is not None and other.merged_into == key
+    return msgspec.structs.replace(person, merged_into=None) if is_circle else person
+
+
+def _last(memory: Memory, key: str) -> str:
+    """Return the profile that a profile was merged into in the end: itself, when it was not."""
+    seen: set[str] = set()
+    while key not in seen:
+        seen.add(key)
+        person = memory.profile(key)
+        if person is None or person.merged_into is None:
+            break
+        key = person.merged_into
+    return key
 
 
 def _segment_timer(case: Case, segment: str, due_ms: int) -> Timer:
@@ -341,7 +375,7 @@ def _is_changed_to(trigger: OnAttribute, attributes: set[str], person: Profile) 
     value: Any = person.attributes
     for step in name.split("."):
         value = value.get(step) if isinstance(value, dict) else None
-    return value in trigger.to
+    return any(value == one and type(value) is type(one) for one in trigger.to)
 
 
 def is_person(profile: str) -> bool:

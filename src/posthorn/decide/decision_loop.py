@@ -6,13 +6,14 @@ from typing import Protocol
 
 from posthorn.clock import Clock
 from posthorn.decide.deciding import Decider, Moved, is_person
+from posthorn.decide.eligibility import eligibility_key
 from posthorn.decide.front import Front
 from posthorn.decide.memory import Memory, Missing, Wanted
 from posthorn.engine.cluster import SHARED
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.ports import People, Registry, WorkStore
-from posthorn.engine.records import Decided, DecisionWork, Recall
+from posthorn.engine.records import Decided, DecisionWork, EligibilityKey, Recall
 from posthorn.engine.runs import Timer
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
@@ -22,7 +23,7 @@ from posthorn.templating import FAILED, ContentRequest, ContentResponse
 _MOST_PER_COMMIT = 256
 _STORE_PAUSE_SECONDS = 0.5
 _WORKS_PER_TURN = 16
-_MOST_QUESTIONS = 20
+_MOST_QUESTIONS = 100
 
 Work = DecisionWork | Timer
 
@@ -127,6 +128,9 @@ class DecisionLoop(Service):
                 self._room = 1  # one of these is poison: go on one by one, and it will show
                 return len(works)
             memory, now_ms = Memory(), self._clock.now_ms()
+            if isinstance(works[0], Timer):
+                run = Recall(runs=frozenset({works[0].about}))
+                memory.learn(run, await self._store.recall(run))
             given_up = self._decider.failure(works[0], memory, now_ms, type(error).__name__)
             batch = [given_up.decided(epochs[works[0].shard])]
             applied = await self._store.settle_decisions(batch)
@@ -154,12 +158,15 @@ class DecisionLoop(Service):
     async def _decided_all(self, works: list[Work], epochs: dict[int, int]) -> list[Decided]:
         """Decide a batch; when something was not recalled, ask for it and decide the whole batch anew."""
         memory = Memory()
-        wanted = Wanted(recall=self._foreseen(works))
+        wanted = asked = Wanted(recall=self._foreseen(works))
         for _ in range(_MOST_QUESTIONS):
             await self._tell(memory, wanted)
             batch, wanted = await self._try_all(works, epochs, memory)
             if wanted == Wanted():
                 return batch
+            if asked | wanted == asked:
+                break  # it was told already: to ask again would change nothing
+            asked |= wanted
         raise RuntimeError("deciding a batch asks for ever more")
 
     async def _tell(self, memory: Memory, wanted: Wanted) -> None:
@@ -180,7 +187,7 @@ class DecisionLoop(Service):
             try:
                 batch.append(self._decided(work, epochs[work.shard], memory))
             except Missing as miss:
-                missing = missing.with_miss(miss)
+                missing |= miss.wanted
             if number % _WORKS_PER_TURN == 0:
                 await asyncio.sleep(0)  # hundreds of renderings in a row would keep callers waiting
         memory.begin()
@@ -192,6 +199,7 @@ class DecisionLoop(Service):
         counts: set[tuple[str, str]] = set()
         moving: set[str] = set()
         runs: set[str] = set()
+        firings: set[EligibilityKey] = set()
         for work in works:
             if is_person(work.profile):
                 profiles.add(work.profile)
@@ -199,6 +207,8 @@ class DecisionLoop(Service):
                 runs.add(work.about)
                 continue
             rules = self._decider.rules.for_event(work.event.workspace, work.event.type)
+            keys = (eligibility_key(automation, work.event.user, "") for automation in rules.keyless)
+            firings.update(key for key in keys if key is not None)
             counts.update((work.profile, name) for name in rules.counts)
             if rules.moving:
                 moving.add(work.profile)
@@ -207,6 +217,7 @@ class DecisionLoop(Service):
             counts=frozenset(counts),
             active_runs=frozenset(moving),
             runs=frozenset(runs),
+            firings=frozenset(firings),
         )
 
     def _decided(self, work: Work, epoch: int, memory: Memory) -> Decided:

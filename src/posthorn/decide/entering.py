@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from posthorn import ids
 from posthorn.calendars import Zone, sticky_bucket
 from posthorn.clock import SECOND_MS
 from posthorn.decide import verdicts
-from posthorn.decide.case import Case, Happening
+from posthorn.decide.case import Case, Happening, person_facts
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.eligibility import check, eligibility_key, next_firing
-from posthorn.decide.footprints import Track, Waiting
-from posthorn.decide.memory import Missing
+from posthorn.decide.facts import local_facts
+from posthorn.decide.footprints import Track, Waiting, is_watching
+from posthorn.decide.memory import Misses, Missing
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
@@ -46,18 +49,30 @@ class Entrance:
         happening: Happening,
     ) -> None:
         """Try each automation. What goes wrong inside one is its failed decision; the others must not suffer."""
+        misses = Misses()
         for compiled in automations:
             if isinstance(compiled, BrokenAutomation):
                 record(case, compiled.automation, happening.id, verdicts.broken(compiled.problem))
                 continue
-            try:
-                self._try(case, compiled, triggers_of, happening)
-            except Missing:
-                raise
-            except PosthornError as error:
-                record(case, compiled.automation, happening.id, verdicts.broken(str(error)))
-            except Exception as error:  # noqa: BLE001 - its text may quote a value, and a value may be a secret
-                record(case, compiled.automation, happening.id, verdicts.broken(type(error).__name__))
+            with misses:
+                self._try_safely(case, compiled, triggers_of, happening)
+        misses.settle()
+
+    def _try_safely(
+        self,
+        case: Case,
+        compiled: CompiledAutomation,
+        chosen: Mapping[str, Trigger] | None,
+        happening: Happening,
+    ) -> None:
+        try:
+            self._try(case, compiled, chosen, happening)
+        except Missing:
+            raise
+        except PosthornError as error:
+            record(case, compiled.automation, happening.id, verdicts.broken(str(error)))
+        except Exception as error:  # noqa: BLE001 - its text may quote a value, and a value may be a secret
+            record(case, compiled.automation, happening.id, verdicts.broken(type(error).__name__))
 
     def _try(
         self,
@@ -68,7 +83,9 @@ class Entrance:
     ) -> None:
         trigger, verdict = self._triggered(compiled, chosen, happening)
         verdict = verdict or verdicts.not_open(compiled.automation, case.now_ms)
-        verdict = verdict or verdicts.not_matched(compiled, happening.facts)
+        if verdict is None:
+            self._complete(case, compiled, happening)
+            verdict = verdicts.not_matched(compiled, happening.facts)
         if verdict is not None or trigger is None:
             if verdict is not None:
                 record(case, compiled.automation, happening.id, verdict)
@@ -77,6 +94,16 @@ class Entrance:
             self._watch(case, compiled, trigger, happening)
             return
         self.admit(case, compiled, happening, verdicts.name_of(trigger))
+
+    def _complete(self, case: Case, compiled: CompiledAutomation, happening: Happening) -> None:
+        """Add to the facts what it looks at, and what those before it changed in the person."""
+        case.look_up_counts(happening.facts, compiled.needs.counts)
+        if compiled.needs.local and "local" not in happening.facts:
+            happening.facts["local"] = local_facts(case.now_ms, self._zone(case))
+        if case.person is not None and case.person is not case.shown:
+            happening.facts["profile"] = person_facts(case.person)
+            happening.facts["segments"] = self._rules.segment_facts(case.person.segments)
+            case.shown = case.person
 
     def _triggered(
         self, compiled: CompiledAutomation, chosen: Mapping[str, Trigger] | None, happening: Happening
@@ -149,18 +176,22 @@ class Entrance:
 
     def _watch(self, case: Case, compiled: CompiledAutomation, trigger: OnAbsence, happening: Happening) -> None:
         """Begin to wait whether something stays away; anew when that wait is under way for the same key."""
+        if case.person is None:
+            record(case, compiled.automation, happening.id, verdicts.NO_PERSON)
+            return
         key = render_key(compiled.absence_keys.get(trigger.key or ""), happening.facts)
         if isinstance(key, RenderFailed):
             record(case, compiled.automation, happening.id, verdicts.failed(key))
             return
         until_ms = happening.received_ms + trigger.seconds * SECOND_MS
-        present = next((run for run in self._waiting_runs(case, compiled, key)), None)
+        name = verdicts.name_of(trigger)
+        present = next((run for run in self._waiting_runs(case, compiled, key, name)), None)
         if present is not None:
-            walk = Walk(case, compiled, present, self._rules)
+            walk = Walk(case, compiled, replace(present, version=compiled.automation.version), self._rules)
             walk.stop_waiting()
             walk.happen(happening)
         else:
-            walk = self._new_walk(case, compiled, happening, trigger.event_type, key)
+            walk = self._new_walk(case, compiled, happening, name, key)
         walk.note(ABSENCE_STEP, "waits", f"whether {', '.join(trigger.without)} stays away for {trigger.seconds} s")
         walk.wait(Waiting.ABSENCE, ABSENCE_STEP, until_ms)
         walk.leave()
@@ -168,13 +199,16 @@ class Entrance:
         detail = f"{again} whether {', '.join(trigger.without)} stays away for {trigger.seconds} s"
         record(case, compiled.automation, happening.id, verdicts.entered(walk.id, detail))
 
-    def _waiting_runs(self, case: Case, compiled: CompiledAutomation, key: str) -> list[Run]:
+    def _waiting_runs(self, case: Case, compiled: CompiledAutomation, key: str, trigger: str) -> list[Run]:
+        flow = compiled.automation.flow
+        ends_old = flow is None or flow.in_flight == "exit"
         return [
             run
             for run in case.memory.active_runs(case.work.profile)
             if run.automation == compiled.automation.id
             and run.key == key
-            and run.version == compiled.automation.version
+            and (run.version == compiled.automation.version or not ends_old)
+            and is_watching(run, trigger)
         ]
 
     def _new_walk(self, case: Case, compiled: CompiledAutomation, happening: Happening, trigger: str, key: str) -> Walk:

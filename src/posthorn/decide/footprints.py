@@ -63,6 +63,12 @@ def track_of(run: Run) -> Track:
     return _decoder.decode(run.document)
 
 
+def is_watching(run: Run, trigger: str) -> bool:
+    """Tell whether a run of a trigger waits to see whether something stays away: it has not entered its steps yet."""
+    track = track_of(run)
+    return track.trigger == trigger and track.waits is not None and track.waits.kind is Waiting.ABSENCE
+
+
 def document_of(track: Track) -> bytes:
     """Write a run's document."""
     return _encoder.encode(track)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from functools import reduce
+from typing import Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.records import Attempt, EligibilityKey, EventCount, Firing, Recall, Recalled
 from posthorn.engine.runs import Run, RunState
-from posthorn.templating import FAILED, ContentKey, ContentRequest, ContentResponse
+from posthorn.templating import ContentKey, ContentRequest, ContentResponse
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,9 +25,11 @@ class Missing(Exception):
         self, wanted: Recall | None = None, *, page: ProfileQuery | None = None, content: "Content | None" = None
     ) -> None:
         super().__init__("not recalled yet")
-        self.wanted = wanted or Recall()
-        self.page = page
-        self.content = content
+        self.wanted = Wanted(
+            recall=wanted or Recall(),
+            pages=(page,) if page is not None else (),
+            contents=(content,) if content is not None else (),
+        )
 
 
 class Content(Struct, frozen=True, kw_only=True):
@@ -43,13 +46,36 @@ class Wanted(Struct, frozen=True, kw_only=True):
     pages: tuple[ProfileQuery, ...] = ()
     contents: tuple[Content, ...] = ()
 
-    def with_miss(self, miss: Missing) -> "Wanted":
-        """Add what was missed."""
+    def __or__(self, other: "Wanted") -> "Wanted":
+        """Return what both want."""
         return Wanted(
-            recall=union(self.recall, miss.wanted),
-            pages=(*self.pages, miss.page) if miss.page is not None else self.pages,
-            contents=(*self.contents, miss.content) if miss.content is not None else self.contents,
+            recall=union(self.recall, other.recall),
+            pages=tuple(dict.fromkeys((*self.pages, *other.pages))),
+            contents=tuple(dict.fromkeys((*self.contents, *other.contents))),
         )
+
+
+class Misses:
+    """Collects what is missing in several parts of one decision, so that all of it is asked for at once."""
+
+    def __init__(self) -> None:
+        self._wanted = Wanted()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Missing):
+            self._wanted |= error.wanted
+            return True
+        return False
+
+    def settle(self) -> None:
+        """Raise Missing for all that was collected, if anything was."""
+        if self._wanted != Wanted():
+            miss = Missing()
+            miss.wanted = self._wanted
+            raise miss
 
 
 class Memory:
@@ -62,6 +88,8 @@ class Memory:
         self._firings: dict[EligibilityKey, Firing] = {}
         self._added: dict[tuple[str, str], EventCount] = {}  #: what the batch adds to counters
         self._profiles: dict[str, Profile] = {}
+        self._absorbed: dict[str, list[str]] = {}  #: by profile, those that it took over in this batch
+        self._summed: set[tuple[EligibilityKey, str]] = set()  #: firings that count those of an absorbed profile
         self._runs: dict[str, Run] = {}
         self._pages: dict[bytes, ProfilePage] = {}
         self._contents: dict[str, dict[ContentKey, ContentResponse]] = {}
@@ -78,19 +106,13 @@ class Memory:
         )
         self.begin()
 
-    def allow(self, miss: Missing) -> None:
-        """Let what was missed count as absent, where there is nothing to ask: when an automation is only tried."""
-        self.asked = union(self.asked, miss.wanted)
-        if miss.page is not None:
-            self.learn_page(miss.page, ProfilePage(profiles=(), more=False))
-        if miss.content is not None:
-            self.contents(miss.content.workspace)[miss.content.request.key()] = FAILED
-
     def begin(self) -> None:
         """Forget what the batch changed."""
         self._firings = {}
         self._added = {}
         self._profiles = {}
+        self._absorbed = {}
+        self._summed = set()
         self._runs = {}
         self._active = {}
         for run in self._recalled.runs.values():
@@ -99,20 +121,33 @@ class Memory:
 
     def firing(self, key: EligibilityKey) -> Firing | None:
         """Return when something fired last."""
-        if key in self._firings:
-            return self._firings[key]
-        return _found(key, self.asked.firings, self._recalled.firings, Recall(firings=frozenset({key})))
+        firing = self._firings.get(key)
+        if firing is None:
+            firing = _found(key, self.asked.firings, self._recalled.firings, Recall(firings=frozenset({key})))
+        for profile in self._absorbed.get(key.profile, ()):
+            theirs = self.firing(replace(key, profile=profile)) if (key, profile) not in self._summed else None
+            if theirs is not None:
+                times, last_ms = (firing.times, firing.last_ms) if firing is not None else (0, theirs.last_ms)
+                firing = Firing(times=times + theirs.times, last_ms=max(last_ms, theirs.last_ms))
+        return firing
 
     def put_firing(self, key: EligibilityKey, firing: Firing) -> None:
         """Remember a firing."""
         self._firings[key] = firing
+        self._summed.update((key, profile) for profile in self._absorbed.get(key.profile, ()))
+
+    def absorb(self, profile: str, into: str) -> None:
+        """Let counters and firings of a profile count for another one, as the store does from the commit on."""
+        self._absorbed.setdefault(into, []).append(profile)
 
     def count(self, profile: str, event_type: str) -> EventCount | None:
         """Return a counter."""
         key = (profile, event_type)
         kept = _found(key, self.asked.counts, self._recalled.counts, Recall(counts=frozenset({key})))
-        added = self._added.get(key)
-        return _sum(kept, added) if kept is not None and added is not None else kept or added
+        parts = [kept, self._added.get(key)]
+        parts += [self.count(absorbed, event_type) for absorbed in self._absorbed.get(profile, ())]
+        found = [part for part in parts if part is not None]
+        return reduce(_sum, found) if found else None
 
     def add_count(self, profile: str, event_type: str, at_ms: int) -> None:
         """Count one more; what was counted before need not be known for that."""

@@ -1,13 +1,19 @@
 """What moves runs that wait: timers, answers, events, exits and goals."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 from msgspec import Struct
 
 from posthorn.clock import SECOND_MS
+from posthorn.decide import verdicts
 from posthorn.decide.case import Case, Happening
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import ABSENCE_STEP, HOLDOUT_STEP, Entrance, render_key
-from posthorn.decide.footprints import Waiting, Waits
+from posthorn.decide.footprints import Footprint, Waiting, Waits, document_of, track_of, with_footprint
+from posthorn.decide.memory import Missing
+from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
 from posthorn.decide.stepping import Stepper, answer_facts
@@ -35,18 +41,53 @@ class Mover:
 
     def wake(self, case: Case, timer: Timer) -> None:
         """Go on with a run whose timer is due, unless it went on before."""
+        with self._guarding(case, timer.about):
+            self._wake(case, timer)
+
+    def answer(self, case: Case, timer: Timer) -> None:
+        """Give a run the answer to one of its requests."""
+        with self._guarding(case, timer.about):
+            self._answer(case, timer)
+
+    @contextmanager
+    def _guarding(self, case: Case, run: str) -> Iterator[None]:
+        """End a run in which something goes wrong that must not: it would wait for ever, and hold up others."""
+        try:
+            yield
+        except Missing:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's
+            self.give_up(case, run, type(error).__name__)
+
+    def give_up(self, case: Case, identifier: str, problem: str) -> None:
+        """End a run that cannot go on, and say why."""
+        run = case.memory.run(identifier)
+        if run is not None and run.state is RunState.ACTIVE:
+            track = msgspec.structs.replace(track_of(run), waits=None)
+            said = Footprint(step="", at_ms=case.now_ms, what="failed", detail=f"Posthorn could not go on: {problem}")
+            case.put_run(
+                msgspec.structs.replace(
+                    run,
+                    state=RunState.FAILED,
+                    changed_ms=case.now_ms,
+                    wake_ms=None,
+                    document=document_of(with_footprint(track, said)),
+                )
+            )
+
+    def _wake(self, case: Case, timer: Timer) -> None:
         walk = self._walk_of(case, timer.about)
         if walk is None or walk.track.waits is None or walk.track.waits.timer != timer.id:
             return
-        if not walk.compiled.automation.enabled:
+        current = self._rules.current(walk.compiled.automation.id)
+        if current is None or not current.enabled:  # a version that is kept for its runs was not paused itself
             self._put_off(walk, walk.track.waits)
             return
         waits = walk.stop_waiting()
         if waits is not None:
             self._go_on(walk, waits)
 
-    def answer(self, case: Case, timer: Timer) -> None:
-        """Give a run the answer to one of its requests."""
+    def _answer(self, case: Case, timer: Timer) -> None:
         told = msgspec.json.decode(timer.data, type=Answer)
         walk = self._walk_of(case, timer.about)
         if walk is None or walk.track.waits is None or told.delivery not in walk.track.waits.pending:
@@ -80,7 +121,8 @@ class Mover:
         """Let an event move or end the runs of its person that wait for it."""
         for run in case.memory.active_runs(case.work.profile):
             if run.automation in automations:
-                self._happen(case, run, happening)
+                with self._guarding(case, run.id):
+                    self._happen(case, run, happening)
 
     def _happen(self, case: Case, run: Run, happening: Happening) -> None:
         walk = self._walk_of(case, run.id)
@@ -104,8 +146,8 @@ class Mover:
 
     def _reach_goal(self, walk: Walk, happening: Happening) -> None:
         goal = walk.compiled.automation.flow.goal if walk.compiled.automation.flow is not None else None
-        if goal is None or walk.case.now_ms > walk.entered_ms + goal.within_seconds * SECOND_MS:
-            return
+        if goal is None or happening.received_ms > walk.entered_ms + goal.within_seconds * SECOND_MS:
+            return  # how long it waited to be decided says nothing about the person
         walk.reach_goal()
         walk.note("", "goal", f"{happening.type} came in time")
         if goal.ends_run:
@@ -113,12 +155,17 @@ class Mover:
 
     def _end_absence(self, walk: Walk, happening: Happening) -> None:
         for trigger in walk.compiled.triggers:
-            if isinstance(trigger, OnAbsence) and happening.type in trigger.without:
-                template = walk.compiled.absence_keys.get(trigger.key or "")
-                if render_key(template, happening.facts) == walk.key:
+            is_awaited = isinstance(trigger, OnAbsence) and verdicts.name_of(trigger) == walk.track.trigger
+            if isinstance(trigger, OnAbsence) and is_awaited and happening.type in trigger.without:
+                key = render_key(walk.compiled.absence_keys.get(trigger.key or ""), happening.facts)
+                if isinstance(key, RenderFailed):  # whose it is cannot be told: better nothing than to the wrong one
+                    walk.end(RunState.EXITED, ABSENCE_STEP, f"{happening.type} came without a key: {key.message}")
+                elif key == walk.key:
                     walk.end(RunState.EXITED, ABSENCE_STEP, f"{happening.type} came: it did not stay away")
-                    walk.leave()
-                    return
+                else:
+                    continue
+                walk.leave()
+                return
 
     def _event_came(self, walk: Walk, waits: Waits, happening: Happening) -> None:
         place = walk.compiled.places.get(waits.step)

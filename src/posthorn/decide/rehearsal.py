@@ -7,7 +7,9 @@ what is known of one person, a clock that follows the events, and masks in place
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import count
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,18 +17,19 @@ from msgspec import Struct
 from posthorn.decide.case import Case
 from posthorn.decide.deciding import Decider, Moved
 from posthorn.decide.footprints import Footprint, track_of
-from posthorn.decide.memory import Memory, Missing
+from posthorn.decide.memory import Memory
 from posthorn.engine.directory import Directory
 from posthorn.engine.marks import MASK
+from posthorn.engine.people import ProfilePage, ProfileQuery
 from posthorn.engine.profiles import shared_profile, user_profile
 from posthorn.engine.records import Decision, DecisionWork, Event, OutgoingRequest, Recall, Recalled
 from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
-from posthorn.templating import Masked
+from posthorn.templating import FAILED, ContentKey, ContentResponse, Masked
 from posthorn.vault import KeyRing
 
 _NO_KEY = KeyRing([bytes(32)])  # it seals masks that nobody opens
-_MOST_MISSES = 50
+_MOST_MOVES = 50
 _MOST_SAMPLES = 100
 _MOST_TIMERS = 200_000
 
@@ -76,7 +79,7 @@ class Rehearsal:
 
     def preview(self, event: Event, recalled: Recalled, now_ms: int) -> Rehearsed:
         """Decide one event for what is known of its person. What is not known counts as never happened."""
-        memory = Memory()
+        memory = _TrialMemory()
         memory.learn(Recall(), recalled)
         case = _decided(self._decider, _work(event), memory, now_ms)
         return Rehearsed(
@@ -97,12 +100,56 @@ class Rehearsal:
         return simulation.result(seen, is_cut=False)
 
 
+class _Everything(AbstractSet[Any]):
+    """Holds whatever is looked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __or__(self, _: AbstractSet[Any]) -> "_Everything":
+        return self
+
+
+_ALL = _Everything()
+_KNOWN = Recall(firings=_ALL, counts=_ALL, profiles=_ALL, active_runs=_ALL, runs=_ALL, answers=_ALL)
+
+
+class _Failures(dict[ContentKey, ContentResponse]):
+    """Answers every request of a template with a failure: on trial nobody is called."""
+
+    def get(self, key: ContentKey, default: Any = None, /) -> Any:  # noqa: ARG002 - dict's
+        """Return the failure."""
+        return FAILED
+
+
+class _TrialMemory(Memory):
+    """Takes what it was not told of for absent. So nothing is missed, and nothing is decided, and counted, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = _KNOWN
+
+    def page(self, query: ProfileQuery) -> ProfilePage:  # noqa: ARG002 - the same for all
+        """Return nobody."""
+        return ProfilePage(profiles=(), more=False)
+
+    def contents(self, workspace: str) -> dict[ContentKey, ContentResponse]:  # noqa: ARG002 - the same for all
+        """Return failures."""
+        return _Failures()
+
+
 class _Simulation:
     """A run through many events: what is remembered between them, what waits, and what came of it."""
 
     def __init__(self, decider: Decider) -> None:
         self._decider = decider
-        self._memory = Memory()
+        self._memory = _TrialMemory()
         self._timers: list[tuple[int, int, Timer]] = []
         self._numbers = count()
         self._outcomes: Counter[str] = Counter()
@@ -148,17 +195,12 @@ class _Simulation:
 
 
 def _decided(decider: Decider, work: DecisionWork | Timer, memory: Memory, now_ms: int) -> Case:
-    for _ in range(_MOST_MISSES):
-        try:
-            case = decider.decide(work, memory, now_ms)
-        except Missing as miss:
-            memory.allow(miss)
-            continue
-        if isinstance(case, Moved):
-            work = msgspec.structs.replace(work, profile=case.profile, shard=shard_of(case.profile))
-            continue
-        return case
-    return decider.failure(work, memory, now_ms, "it asks for ever more")
+    for _ in range(_MOST_MOVES):
+        case = decider.decide(work, memory, now_ms)
+        if not isinstance(case, Moved):
+            return case
+        work = msgspec.structs.replace(work, profile=case.profile, shard=shard_of(case.profile))
+    return decider.failure(work, memory, now_ms, "its person was merged over and over")
 
 
 def _requests(case: Case) -> Iterator[OutgoingRequest]:

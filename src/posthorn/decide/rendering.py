@@ -138,8 +138,7 @@ def _render_call(
     """Render the request of a connector: inputs first, then its own templates over them and the credentials."""
     inputs = _inputs(call, {**facts, "secrets": values})
     shown_inputs = _inputs(call, {**facts, "secrets": dict.fromkeys(values, Masked(MASK))})
-    given = {name: values[secret] for name, secret in call.credentials.items() if secret in values}
-    credentials = read_credentials(call.connector, {**call.account, **given})
+    credentials = _credentials(call, values)
     if isinstance(inputs, RenderFailed):
         return inputs
     if isinstance(shown_inputs, RenderFailed):
@@ -153,8 +152,17 @@ def _render_call(
         return real
     if isinstance(shown, RenderFailed):
         return shown
-    account = {name: value for name, value in credentials.values.items() if value}
+    account = {name: str(value) for name, value in credentials.values.items() if value}  # a mask becomes plain text
     return Rendered(real=msgspec.structs.replace(real, account=account), shown=_readable(shown))
+
+
+def _credentials(call: CompiledCall, values: Mapping[str, str]) -> Filled | NotFilled:
+    """Check what the account consists of. Where a preview has masks for secrets, there is no form to be checked."""
+    given = {name: values[secret] for name, secret in call.credentials.items() if secret in values}
+    masks = {name: value for name, value in given.items() if isinstance(value, Masked)}
+    samples = {name: call.connector.credentials[name].sample for name in masks}
+    filled = read_credentials(call.connector, {**call.account, **given, **samples})
+    return filled if isinstance(filled, NotFilled) else Filled(values={**filled.values, **masks})
 
 
 def _of_call(

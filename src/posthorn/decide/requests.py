@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from posthorn.connectors import Action, Connector, RequestTemplate, load_catalogue, unknown_names
+from posthorn.connectors import TEST, Action, Connector, RequestTemplate, load_catalogue, test_action, unknown_names
 from posthorn.engine.flows import ConnectorCall, Send, SendStep
 from posthorn.errors import Invalid, Problem
 from posthorn.templating import Escape, Template, compile_template, uses_secrets
@@ -70,6 +70,25 @@ def compile_call(call: ConnectorCall) -> CompiledRequest:
     )
     compiled = _of_catalogue(action.request)
     return replace(compiled, secrets=read | frozenset(call.credentials.values()), call=filled)
+
+
+def compile_test(connector: Connector, call: ConnectorCall) -> CompiledRequest:
+    """Compile a connector's harmless request. Raises Invalid when the account does not fit, or there is no such one."""
+    action = test_action(connector)
+    if action is None:
+        raise Invalid.at("action", msg=f"choose one of {', '.join(connector.actions)}, with its inputs")
+    problems = list(_problems_of_account(connector, call))
+    if problems:
+        raise Invalid(*problems)
+    filled = CompiledCall(
+        connector=connector,
+        action=action,
+        name=f"{connector.name}/{TEST}",
+        account=call.account,
+        credentials=call.credentials,
+        inputs={},
+    )
+    return replace(_of_catalogue(action.request), secrets=frozenset(call.credentials.values()), call=filled)
 
 
 def _compiled_input(value: Any) -> Any:

@@ -10,7 +10,7 @@ from posthorn.conditions import CompiledConditions, Window, compile_conditions, 
 from posthorn.conditions.needs import Needs
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation, CompiledAutomations
 from posthorn.engine.directory import Directory
-from posthorn.engine.flows import Always
+from posthorn.engine.flows import Always, OncePerKey
 from posthorn.engine.listening import entry_types, run_types
 from posthorn.engine.people import Profile
 from posthorn.engine.resources import Automation, AutomationVersion, Resource, Segment
@@ -38,6 +38,7 @@ class EventRules(Struct, frozen=True, kw_only=True):
     local: bool  #: whether conditions look at the person's own clock
     segments: tuple[CompiledSegment, ...]  #: whose memberships it may change by having happened
     remembers: bool  #: whether an automation that it may enter keeps whom it fired for
+    keyless: tuple[Automation, ...]  #: those that do, without a key of their own
 
 
 class Rules:
@@ -122,17 +123,19 @@ class Rules:
             self._windows.clear()
 
     def _event_rules(self, workspace: str, event_type: str) -> EventRules:
-        listening = _in_order(self._directory.automations_for(workspace, event_type))
-        entering = [one for one in listening if event_type in entry_types(one)]
+        listening = _in_order(self._directory.listening(workspace, event_type))
+        entering = [one for one in listening if one.enabled and event_type in entry_types(one)]
         compiled = [self._compile(one) for one in entering]
         return EventRules(
             entering=tuple(compiled),
-            moving=frozenset(one.id for one in listening if event_type in run_types(one)),
+            moving=frozenset(one.id for one in listening if event_type in run_types(one))
+            | self._directory.versions_for(workspace, event_type),
             windows=tuple(window for window in self._all_windows(workspace) if window.need.event == event_type),
             counts=frozenset().union(*(one.needs.counts for one in compiled if isinstance(one, CompiledAutomation))),
             local=any(one.needs.local for one in compiled if isinstance(one, CompiledAutomation)),
             segments=tuple(one for one in self.segments(workspace) if _looks_at(one, event_type)),
             remembers=any(not isinstance(one.eligibility, Always) for one in entering),
+            keyless=tuple(one for one in entering if not isinstance(one.eligibility, Always | OncePerKey)),
         )
 
     def _all_windows(self, workspace: str) -> tuple[Window, ...]:
@@ -140,14 +143,15 @@ class Rules:
         if known is None:
             needs = [one.conditions.needs for one in self.segments(workspace)]
             automations = [one for one in self._directory.every(Automation) if one.workspace == workspace]
-            needs += [self._needs_of(automation) for automation in automations if automation.enabled]
+            kept = [one for one in self._directory.every(AutomationVersion) if one.workspace == workspace]
+            needs += [self._needs_of(automation) for automation in (*automations, *(one.automation for one in kept))]
             wanted = {need.key: need for each in needs for need in each.windows}
             known = self._windows[workspace] = tuple(compile_window(need) for need in wanted.values())
         return known
 
 
 def _in_order(found: Iterable[R]) -> list[R]:
-    """Sort by id, oldest first: which message a cap leaves out must not depend on which node decides, and since when."""
+    """Sort by id: which message a cap leaves out must not depend on which node decides, and since when it runs."""
     return sorted(found, key=lambda one: one.id)
 
 

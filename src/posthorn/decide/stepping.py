@@ -1,6 +1,5 @@
 """Each kind of step: what it does, and where it leads."""
 
-import json
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +9,7 @@ from posthorn import ids
 from posthorn.calendars import TimeOfDay, at_local_time, sticky_bucket
 from posthorn.clock import SECOND_MS, iso_text
 from posthorn.decide.caps import Caps
+from posthorn.decide.facts import json_of
 from posthorn.decide.footprints import Waiting
 from posthorn.decide.people import apply_change
 from posthorn.decide.places import Place
@@ -61,6 +61,8 @@ class Stepper:
             if following == _STOPS:
                 break
             at = following
+        else:
+            walk.end(RunState.FAILED, at or "", f"more than {_MOST_STEPS} steps without a wait")
         walk.leave()
 
     def _do(self, walk: Walk, place: Place, *, is_released: bool) -> str | None:
@@ -239,8 +241,6 @@ def answer_facts(state: str, status: int | None, body: bytes | None) -> dict[str
     """Render the answer to a request as later steps see it; the body as JSON where it is."""
     answer: dict[str, Any] = {"state": state, "status": status or 0}
     if body:
-        try:
-            answer["body"] = json.loads(body)
-        except ValueError:
-            answer["body"] = body.decode("utf-8", "replace")
+        decoded = json_of(body)
+        answer["body"] = decoded if decoded is not None else body.decode("utf-8", "replace")
     return answer

@@ -131,6 +131,18 @@ def held_out(percent: float) -> Verdict:
     )
 
 
+CIRCLE = Verdict(
+    outcome=DecisionOutcome.NOT_ELIGIBLE,
+    reason="circle",
+    detail="it reacted to this event already: what it changed set it off again, and that ends here",
+)
+NO_PERSON = Verdict(
+    outcome=DecisionOutcome.NOT_ELIGIBLE,
+    reason="no_user",
+    detail="the event has no user, and whether something stays away is known of people only",
+)
+
+
 def failed(failure: RenderFailed) -> Verdict:
     """Say which template could not be rendered, or that its author aborted it."""
     if failure.aborted is not None:
@@ -156,8 +168,10 @@ def broken(problem: str) -> Verdict:
 def name_of(trigger: Trigger) -> str:
     """Describe a trigger in a word or two, for a run's `trigger`."""
     match trigger:
-        case OnEvent() | OnAbsence():
+        case OnEvent():
             return trigger.event_type
+        case OnAbsence():
+            return f"{trigger.event_type} without {', '.join(trigger.without)}"
         case OnCount():
             return f"{trigger.event_type} #{trigger.count}"
         case OnAttribute():

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from posthorn.clock import SECOND_MS, Clock
 from posthorn.connectors import (
+    TEST,
     Action,
     Completed,
     Connector,
@@ -18,6 +19,7 @@ from posthorn.connectors import (
     load_catalogue,
     read_token,
     send_plan,
+    test_action,
 )
 from posthorn.deliver.transport import (
     FailureCode,
@@ -66,8 +68,10 @@ def called_of(request: OutgoingRequest) -> Called | None:
         return None
     name, _, action_name = request.connector.partition("/")
     connector = load_catalogue().get(name)
-    action = connector.actions.get(action_name) if connector is not None else None
-    if connector is None or action is None:
+    if connector is None:
+        return None
+    action = test_action(connector) if action_name == TEST else connector.actions.get(action_name)
+    if action is None:
         return None
     return Called(connector=connector, action=action, account=request.account or {})
 

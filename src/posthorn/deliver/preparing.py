@@ -118,6 +118,20 @@ def _of_call(
     return msgspec.structs.replace(prepared, shown_headers=_masked([*shown.headers, *agent]), called=called)
 
 
+def prepare_call(real: OutgoingRequest) -> OutboundRequest | Refusal:
+    """Build a connector's completed request by itself, without a delivery that it is of."""
+    target = parse_target(real.url)
+    if isinstance(target, Refusal):
+        return target
+    return OutboundRequest(
+        method=real.method,
+        target=target,
+        headers=[(name.encode(), value.encode()) for name, value in (*real.headers, ("user-agent", USER_AGENT))],
+        body=(real.body or "").encode(),
+        read_limit_bytes=READ_RESPONSE_BYTES,
+    )
+
+
 def _identity(webhook_id: str, rules: LaneRules, now_ms: int, body: bytes) -> list[tuple[str, str]]:
     seconds = now_ms // 1000
     timestamp = str(seconds)

@@ -38,7 +38,8 @@ class Directory:
         self._api_keys: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
-        self._automations: dict[tuple[str, str], dict[str, Automation]] = {}  #: by workspace and what they listen to
+        self._listeners: dict[tuple[str, str], dict[str, Automation | AutomationVersion]] = {}
+        """By workspace and event type: automations, and versions that are kept for the runs in them."""
         self._segments: dict[str, dict[str, Segment]] = {}
         self._seen = 0
         self.version = 0  #: grows with every change, for caches built on the directory
@@ -83,9 +84,9 @@ class Directory:
             self._sources[resource.token_digest] = resource.id
         elif isinstance(resource, Endpoint):
             self._endpoints.setdefault(resource.parent, {})[resource.id] = resource
-        elif isinstance(resource, Automation):
+        elif isinstance(resource, Automation | AutomationVersion):
             for lane in _lanes_of(resource):
-                self._automations.setdefault(lane, {})[resource.id] = resource
+                self._listeners.setdefault(lane, {})[resource.id] = resource
         elif isinstance(resource, Segment):
             self._segments.setdefault(resource.workspace, {})[resource.id] = resource
 
@@ -101,9 +102,9 @@ class Directory:
             self._sources.pop(resource.token_digest, None)
         elif isinstance(resource, Endpoint):
             self._endpoints.get(resource.parent, {}).pop(identifier, None)
-        elif isinstance(resource, Automation):
+        elif isinstance(resource, Automation | AutomationVersion):
             for lane in _lanes_of(resource):
-                self._automations.get(lane, {}).pop(identifier, None)
+                self._listeners.get(lane, {}).pop(identifier, None)
         elif isinstance(resource, Segment):
             self._segments.get(resource.workspace, {}).pop(identifier, None)
 
@@ -149,9 +150,21 @@ class Directory:
         return cast("Automation | None", self._find(Kind.AUTOMATION, identifier))
 
     def automations_for(self, workspace: str, event_type: str) -> Iterable[Automation]:
-        """List the enabled automations that listen to this event type: it may let people in, or move their runs."""
-        triggered = self._automations.get((workspace, event_type))
-        return [automation for automation in triggered.values() if automation.enabled] if triggered else ()
+        """List the enabled automations that listen to this event type."""
+        return [automation for automation in self.listening(workspace, event_type) if automation.enabled]
+
+    def listening(self, workspace: str, event_type: str) -> Iterable[Automation]:
+        """List the automations that an event type may let people into, or whose runs it may move.
+
+        Those that are switched off are among them: they let nobody in, but their runs go on listening.
+        """
+        found = self._listeners.get((workspace, event_type), {}).values()
+        return [one for one in found if isinstance(one, Automation)] if found else ()
+
+    def versions_for(self, workspace: str, event_type: str) -> frozenset[str]:
+        """Name the automations with a kept version whose runs this event type may move."""
+        found = self._listeners.get((workspace, event_type), {}).values()
+        return frozenset(one.parent for one in found if isinstance(one, AutomationVersion))
 
     def automation_version(self, workspace: str, automation: str, number: int) -> AutomationVersion | None:
         """Find what an automation was in an earlier version, while that is kept."""
@@ -184,19 +197,19 @@ class Directory:
 
     def every(self, resource_type: type[R]) -> list[R]:
         """List all resources of a type, over all workspaces."""
-        return [
-            resource
-            for by_id in self._by_id.values()
-            for resource in by_id.values()
-            if isinstance(resource, resource_type)
-        ]
+        kinds = [KINDS[resource_type]] if resource_type in KINDS else list(Kind)
+        return cast("list[R]", [resource for kind in kinds for resource in self._by_id[kind].values()])
 
 
-def _lanes_of(automation: Automation) -> Iterator[tuple[str, str]]:
-    for name in entry_types(automation) | run_types(automation):
-        yield automation.workspace, name
-    triggers = triggers_of(automation)
+def _lanes_of(resource: Automation | AutomationVersion) -> Iterator[tuple[str, str]]:
+    workspace = resource.workspace
+    if isinstance(resource, AutomationVersion):
+        yield from ((workspace, name) for name in run_types(resource.automation))
+        return
+    for name in entry_types(resource) | run_types(resource):
+        yield workspace, name
+    triggers = triggers_of(resource)
     if any(isinstance(trigger, OnAttribute | OnAnniversary) for trigger in triggers):
-        yield automation.workspace, "$attribute"
+        yield workspace, "$attribute"
     if any(isinstance(trigger, OnSegment) for trigger in triggers):
-        yield automation.workspace, "$segment"
+        yield workspace, "$segment"

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from posthorn.engine.people import ProfileChange
 
-EventTypeName = Annotated[str, Meta(min_length=1, max_length=256)]
+EventTypeName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"\A[^$]")]
 StepName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z")]
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d\Z")]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
