@@ -153,7 +153,7 @@ async def build_world(store: MemoryStore | None = None, directory: Directory | N
         automations=automations,
         secrets=Secrets(store, directory, clock, KEY_RING),
         people=People(store, directory, appender),
-        segments=Segments(store, directory, clock),
+        segments=Segments(store, directory, clock, appender),
         runs=Runs(store, directory, appender),
         rehearsals=Rehearsals(store, directory, automations, clock),
         connectors=Connectors(transport=transport, secrets=OpenedSecrets(directory, KEY_RING), clock=clock),

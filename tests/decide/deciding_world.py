@@ -133,6 +133,12 @@ class World:
         await self.store.append([Append(event=event, profile=profile)])
         await self.decide_all()
 
+    async def publish_segment(self, segment: str) -> None:
+        """Tell deciding that a segment is new, and let it look at everybody."""
+        event = an_event(type=published_type(segment), received_ms=self.clock.now_ms(), user=None)
+        await self.store.append([Append(event=event, profile=automation_profile(WORKSPACE, segment))])
+        await self.decide_all()
+
     async def segment(self, name: str, conditions: Any) -> None:
         fields = {"workspace": WORKSPACE, "created_ms": 0, "updated_ms": 0}
         await self.put(Segment(id=f"seg_{name}", uid=name, name=name, conditions=conditions, **fields))

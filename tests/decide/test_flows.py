@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from deciding_world import World
 
-from posthorn.engine.flows import OncePerPeriod
+from posthorn.engine.flows import Once, OncePerPeriod
 from posthorn.engine.listening import call_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.profiles import user_profile
@@ -211,7 +211,7 @@ async def test_a_circle_of_emitted_events_ends_and_says_so(world: World) -> None
         await world.flow(name, triggers=[on(listens)], steps=[step])
     await world.happen(type="ping")
     await world.decide_all()
-    assert len(world.runs()) == 11
+    assert len(world.runs()) == 3
     [last] = [run for run in world.store._tables.runs.values() if b'"loop"' in run.document]
     assert b"go round in a circle" in last.document
 
@@ -522,3 +522,144 @@ async def test_two_merges_in_a_circle_at_the_same_time_leave_one_person(world: W
         await world.happen(user=user)
     await world.decide_all()
     assert await world.count("a", "order.paid") >= 3
+
+
+async def test_a_new_segment_finds_those_who_are_in_it_already(world: World) -> None:
+    for number in range(450):
+        context = EventContext(changes=ProfileChange(set={"vip": number % 2 == 0}))
+        await world.happen(user=f"u{number:03}", type="hello", context=msgspec.json.encode(context))
+    await world.decide_all()
+    await world.segment("vip", {"field": "profile.attributes.vip", "operator": "eq", "value": True})
+    enters = {"type": "segment", "segment": "seg_vip"}
+    await world.flow(triggers=[enters], steps=[send("welcome")])
+    await world.publish_segment("seg_vip")
+    await world.pass_time(1)
+    assert len(world.requests()) == 225
+    assert sum("seg_vip" in person.segments for person in world.store._tables.profiles.values()) == 225
+
+
+async def test_who_left_the_segment_before_the_schedules_time_gets_nothing(world: World) -> None:
+    await world.segment("vip", {"field": "profile.attributes.vip", "operator": "eq", "value": True})
+    for vip in (True, False):
+        if not vip:
+            at = {"type": "schedule", "at": "2026-01-01T09:00:00", "segment": "seg_vip"}
+            automation = await world.flow(triggers=[at], steps=[send()])
+            await world.publish(automation)
+            await world.pass_time(HOUR)
+        context = EventContext(changes=ProfileChange(set={"vip": vip}))
+        await world.happen(type="hello", context=msgspec.json.encode(context))
+        await world.decide_all()
+    await world.pass_time(9 * HOUR)
+    assert world.requests() == []
+
+
+async def test_runs_of_a_paused_automation_still_hear_what_ends_them(world: World) -> None:
+    absence = {"type": "absence", "eventType": "cart", "without": ["paid"], "seconds": HOUR}
+    automation = await world.flow(triggers=[absence], steps=[send()])
+    await world.happen(type="cart")
+    await world.decide_all()
+    await world.change(msgspec.structs.replace(automation, enabled=False))
+    await world.happen(type="paid")
+    await world.decide_all()
+    assert world.runs() == [("", "exited")]
+
+
+async def test_runs_of_an_earlier_version_still_hear_what_that_version_heard(world: World) -> None:
+    old = await world.flow(triggers=[on()], steps=[wait(HOUR), send()], exitOn=["unsubscribed"])
+    await world.keep_version(old)
+    await world.happen()
+    await world.decide_all()
+    parts = {"triggers": [on()], "steps": [send()]}
+    await world.change(msgspec.structs.replace(old, version=2, flow=msgspec.convert(parts, type(old.flow))))
+    await world.happen(type="unsubscribed")
+    await world.decide_all()
+    assert world.runs() == [("", "exited")]
+
+
+async def test_many_automations_that_remember_are_asked_for_at_once(world: World) -> None:
+    for number in range(150):
+        await world.automation(f"auto_{number}", eligibility=Once())
+    await world.happen()
+    await world.decide_all()
+    assert len(world.requests()) == 150
+
+
+async def test_a_run_in_which_something_breaks_ends_and_says_so_and_the_others_go_on(world: World) -> None:
+    await world.flow(triggers=[on()], steps=[wait(HOUR), send()])
+    await world.flow("auto_2", triggers=[on()], steps=[wait(HOUR), send("well")])
+    await world.happen()
+    await world.decide_all()
+    broken = next(run for run in world.store._tables.runs.values() if run.automation == "auto_1")
+    world.store._tables.runs[broken.id] = msgspec.structs.replace(broken, document=b"not JSON at all")
+    await world.pass_time(HOUR + 1)
+    assert world.urls() == ["https://example.test/well"]
+
+
+async def test_an_answer_that_is_no_text_or_nested_without_end_is_an_answer_all_the_same(world: World) -> None:
+    for body in (b"[" * 16_000, b'{"name": "\\ud83d"}', b"\xff\xfe"):
+        name = f"t{len(body)}"
+        steps = [send("ask", waitForAnswer=True), send("after", "{{ steps.ask.status }}")]
+        await world.flow(f"auto_{name}", triggers=[on(name)], steps=steps)
+        await world.happen(type=name)
+        await world.decide_all()
+        await world.deliver(status=200, body=body)
+        await world.decide_all()
+    assert [state for _, state in world.runs()] == ["completed"] * 3
+
+
+async def test_messages_of_a_channel_are_not_for_those_who_left_it(world: World) -> None:
+    await world.flow(triggers=[on()], steps=[send()], channel="email")
+    for user, state in (("a", "unsubscribed"), ("b", "subscribed"), ("c", None)):
+        changes = ProfileChange(subscriptions={"email": state} if state else {})  # type: ignore[dict-item]
+        await world.happen(user=user, context=msgspec.json.encode(EventContext(changes=changes)))
+    await world.decide_all()
+    assert len(world.requests()) == 2
+
+
+async def test_caps_and_holdouts_hold_for_the_simplest_form_too(world: World) -> None:
+    cap = Cap(most=1, period="day")
+    await world.put(Workspace(id=WORKSPACE, workspace=WORKSPACE, name="w", created_ms=0, updated_ms=0, caps=(cap,)))
+    await world.automation()
+    for _ in range(3):
+        await world.happen()
+    await world.decide_all()
+    assert len(world.requests()) == 1
+    assert world.outcomes().count(("not_eligible", "capped")) == 2
+
+
+async def test_a_goal_counts_after_the_last_step_too(world: World) -> None:
+    await world.flow(triggers=[on()], steps=[send()], goal={"eventType": "bought", "withinSeconds": HOUR})
+    await world.happen(user="buyer")
+    await world.happen(user="other")
+    await world.decide_all()
+    await world.happen(user="buyer", type="bought")
+    await world.pass_time(HOUR + 1)
+    documents = [run.document for run in world.store._tables.runs.values()]
+    assert sum(b'"goal_ms":' in document for document in documents) == 1
+    assert [state for _, state in world.runs()] == ["completed"] * 2
+
+
+async def test_a_change_that_sets_itself_off_ends_and_says_so(world: World) -> None:
+    update = {"type": "update_profile", "name": "more", "changes": {"increment": {"n": 1}}}
+    await world.flow(triggers=[{"type": "attribute", "attribute": "n"}], steps=[update, send()])
+    context = EventContext(changes=ProfileChange(set={"n": 1}))
+    await world.happen(type="hello", context=msgspec.json.encode(context))
+    await world.decide_all()
+    assert len(world.requests()) == 1
+    assert ("not_eligible", "circle") in world.outcomes()
+
+
+async def test_ids_that_a_template_asks_with_stay_when_a_batch_is_decided_anew(world: World) -> None:
+    asked: list[str] = []
+
+    async def fetch(_: str, request: ContentRequest) -> ContentResponse:
+        asked.append(request.url)
+        return ContentResponse(status=200, body="ok")
+
+    world.loop._fetch = fetch
+    body = "{% connected_content https://a.test/{{delivery.id}} :save p %}{{p}}"
+    await world.automation(send={"url": "https://example.test/", "body": body, "dialect": "braze"})
+    await world.happen()
+    await world.decide_all()
+    assert len(asked) == 1
+    assert len(world.requests()) == 1

@@ -17,6 +17,7 @@ from posthorn.deliver.transport.failures import (
 
 # Stored with attempts and shown to customers: a code may be added here, never renamed or removed.
 FROZEN = {
+    "token_refused",
     "url_invalid", "url_has_credentials", "scheme_not_allowed", "port_not_allowed", "address_not_allowed",
     "method_not_allowed", "header_not_allowed", "dns_failed", "connection_refused", "connection_failed",
     "host_unreachable", "network_unreachable", "tls_certificate_expired", "tls_certificate_not_yet_valid",

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from posthorn.calendars import WindowKind, window_start_ms
+from posthorn.calendars import WindowKind, Zone, window_start_ms
 from posthorn.clock import DAY_MS, SECOND_MS
-from posthorn.decide.running import Walk
-from posthorn.engine.resources import Cap, Workspace
+from posthorn.decide.case import Case
+from posthorn.engine.resources import Automation, Cap, Workspace
 
 _LONGEST_MS = 32 * DAY_MS
 
@@ -27,36 +27,40 @@ class Caps:
     def __init__(self, workspaces: Workspaces) -> None:
         self._workspaces = workspaces
 
-    def refuses(self, walk: Walk) -> str | None:
-        """Return why a message may not go to a run's person now, None when it may."""
-        flow, person = walk.compiled.automation.flow, walk.case.person
+    def refuses(self, case: Case, automation: Automation, zone: Zone) -> str | None:
+        """Return why a message of an automation may not go to a case's person now, None when it may."""
+        flow, person = automation.flow, case.person
         if person is None or (flow is not None and flow.ignores_caps):
             return None
-        for cap in self._that_apply(walk):
-            since_ms = _since_ms(cap, walk)
+        for cap in self._that_apply(case, automation):
+            since_ms = _since_ms(cap, case.now_ms, zone)
             sent = [at_ms for at_ms in person.messages.get(_name(cap), ()) if at_ms >= since_ms]
             if len(sent) >= cap.most:
                 return f"the person got {len(sent)} such messages already, and the cap is {cap.most} {_span(cap)}"
         return None
 
-    def count(self, walk: Walk) -> None:
-        """Count a message of a run."""
-        person = walk.case.person
-        names = {_name(cap): cap.most for cap in self._that_apply(walk)}
-        if person is None or not names:
+    def count(self, case: Case, automation: Automation, messages: int = 1) -> None:
+        """Count messages of an automation to a case's person."""
+        caps = list(self._that_apply(case, automation))
+        person = case.person
+        if person is None or not caps or not messages:
             return
-        now_ms = walk.case.now_ms
-        messages = dict(person.messages)
-        for name, most in names.items():
-            recent = [at_ms for at_ms in messages.get(name, ()) if at_ms > now_ms - _LONGEST_MS]
-            messages[name] = [*recent, now_ms][-max(most, 1) :]
-        walk.case.put_person(replace(person, messages=messages))
+        sent = {name: times for name, times in person.messages.items() if name in self._names(case.workspace)}
+        for name in {_name(cap) for cap in caps}:
+            most = max(cap.most for cap in caps if _name(cap) == name)
+            recent = [at_ms for at_ms in sent.get(name, ()) if at_ms > case.now_ms - _LONGEST_MS]
+            sent[name] = [*recent, *[case.now_ms] * messages][-most:]
+        case.put_person(replace(person, messages=sent))
 
-    def _that_apply(self, walk: Walk) -> Iterable[Cap]:
-        workspace = self._workspaces.workspace(walk.case.workspace)
+    def _names(self, identifier: str) -> set[str]:
+        workspace = self._workspaces.workspace(identifier)
+        return {_name(cap) for cap in workspace.caps} if workspace is not None else set()
+
+    def _that_apply(self, case: Case, automation: Automation) -> Iterable[Cap]:
+        workspace = self._workspaces.workspace(case.workspace)
         if workspace is None or not workspace.caps:
             return ()
-        flow = walk.compiled.automation.flow
+        flow = automation.flow
         channel = flow.channel if flow is not None else None
         tags = flow.tags if flow is not None else ()
         return [
@@ -66,10 +70,9 @@ class Caps:
         ]
 
 
-def _since_ms(cap: Cap, walk: Walk) -> int:
-    now_ms = walk.case.now_ms
+def _since_ms(cap: Cap, now_ms: int, zone: Zone) -> int:
     if cap.period is not None:
-        return window_start_ms(WindowKind(cap.period), now_ms, walk.zone)
+        return window_start_ms(WindowKind(cap.period), now_ms, zone)
     return now_ms - (cap.seconds or 0) * SECOND_MS + 1
 
 

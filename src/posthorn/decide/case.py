@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from posthorn.engine.records import (
 )
 from posthorn.engine.runs import Run, Timer
 
+_MOST_KEPT_BYTES = 64 * 1024
 _KEPT = ("event", "user", "source")
 
 
@@ -33,10 +35,18 @@ class Happening(Struct, frozen=True, kw_only=True):
     received_ms: int
     facts: dict[str, Any]  #: `event`, `user`, `source` as conditions and templates see them
     depth: int = 0  #: through how many emitting automations it came
+    through: tuple[str, ...] = ()  #: which ones
 
     def kept(self) -> "Happening":
-        """Return what a run keeps of it: the event itself. What is known of the person is looked up when it matters."""
-        return replace(self, facts={name: self.facts[name] for name in _KEPT if name in self.facts})
+        """Return what a run keeps of it: the event itself. What is known of the person is looked up when it matters.
+
+        Data over 64 KiB are left out, and `event.isCut` says so: a run's document is written at each of its moves.
+        """
+        facts = {name: self.facts[name] for name in _KEPT if name in self.facts}
+        if len(msgspec.json.encode(facts)) > _MOST_KEPT_BYTES:
+            event = {name: value for name, value in facts["event"].items() if name not in ("data", "headers")}
+            facts["event"] = event | {"isCut": True}
+        return replace(self, facts=facts)
 
 
 class Case:
@@ -59,6 +69,8 @@ class Case:
         self.segment_moves: list[tuple[str, bool]] = []  #: the same, segment and whether it was entered
         self.reacted: set[str] = set()  #: automations that reacted to a change in this case already
         self.shown = person  #: the profile as the facts have it
+        self.weighed: Profile | None = None  #: the profile for which all segments were looked at
+        self._draws = 0
         self._is_person_changed = False
         self._firings: dict[EligibilityKey, Firing] = {}
         self._memberships: dict[str, Membership] = {}
@@ -66,6 +78,11 @@ class Case:
         self._timers: dict[str, Timer] = {}
         self._unwanted: dict[str, None] = {}
         self._tombstone: Profile | None = None
+
+    def new_id(self, prefix: str) -> str:
+        """Draw an id. The same work draws the same ids when it is decided anew, so that what it asks for stays."""
+        self._draws += 1
+        return self.memory.drawn(self.work.id, self._draws, prefix, self.now_ms)
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -9,7 +9,7 @@ from posthorn.conditions.needs import Needs
 from posthorn.decide.needing import needs_of, templates_of
 from posthorn.decide.places import Place, places_of
 from posthorn.decide.requests import CompiledRequest, compile_request
-from posthorn.engine.flows import OnAbsence, OncePerKey, Trigger
+from posthorn.engine.flows import OnAbsence, OncePerKey, Send, Step, Trigger
 from posthorn.engine.listening import triggers_of
 from posthorn.engine.resources import Automation
 from posthorn.errors import PosthornError
@@ -72,10 +72,13 @@ def compile_automation(automation: Automation, blocks: Mapping[str, str]) -> Com
     rule, raw, flow = automation.eligibility, automation.conditions, automation.flow
     triggers = triggers_of(automation)
     absences = [trigger for trigger in triggers if isinstance(trigger, OnAbsence)]
-    places = places_of(flow.steps, blocks) if flow is not None else {}
+    steps: tuple[Step, ...] = flow.steps if flow is not None else ()
+    if flow is not None and automation.send is not None:
+        steps = (Send(name="send", send=automation.send),)  # so that all of the flow's limits hold for it
+    places = places_of(steps, blocks)
     conditions = compile_conditions(decode_conditions(raw)) if raw is not None else None
     key = compile_template(rule.key, escape="none") if isinstance(rule, OncePerKey) else None
-    request = compile_request(automation.send, blocks) if automation.send is not None else None
+    request = compile_request(automation.send, blocks) if automation.send is not None and flow is None else None
     return CompiledAutomation(
         automation=automation,
         triggers=triggers,
@@ -85,6 +88,6 @@ def compile_automation(automation: Automation, blocks: Mapping[str, str]) -> Com
         exit_key=compile_template(flow.exit_key, escape="none") if flow is not None and flow.exit_key else None,
         request=request,
         places=places,
-        first=flow.steps[0].name if flow is not None and flow.steps else None,
+        first=steps[0].name if steps else None,
         needs=needs_of(triggers, conditions, templates_of(request, key, places), places),
     )

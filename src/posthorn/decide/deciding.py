@@ -54,8 +54,9 @@ class Decider:
         self.directory = directory
         self.rules = Rules(directory)
         sender = Sender(secrets=secrets, key_ring=key_ring)
-        stepper = Stepper(sender=sender, caps=Caps(directory))
-        self._entrance = Entrance(rules=self.rules, sender=sender, stepper=stepper)
+        caps = Caps(directory)
+        stepper = Stepper(sender=sender, caps=caps)
+        self._entrance = Entrance(rules=self.rules, sender=sender, stepper=stepper, caps=caps)
         self._sweeper = Sweeper(self.rules)
         self._mover = Mover(rules=self.rules, stepper=stepper, entrance=self._entrance)
 
@@ -92,9 +93,7 @@ class Decider:
             return Moved(shared_profile(event.workspace))  # it came in before the rule that remembers was known
         case = Case(work=work, workspace=event.workspace, memory=memory, now_ms=now_ms, person=person)
         if event.type.startswith(_PUBLISHED):
-            automation = self.directory.automation(event.type.removeprefix(_PUBLISHED))
-            if automation is not None and automation.workspace == event.workspace:
-                self._sweeper.publish(case, automation)
+            self._publish(case, event.type.removeprefix(_PUBLISHED))
             return case
         if event.user is not None and not self._take_person(case, event, context):
             return case
@@ -108,6 +107,7 @@ class Decider:
             received_ms=event.received_ms,
             facts=facts,
             depth=max(context.depth, hops_of(facts)),
+            through=context.through,
         )
         for run in context.cancels:
             self._mover.cancel(case, run)
@@ -117,6 +117,15 @@ class Decider:
         self._entrance.try_all(case, rules.entering, None, happening)
         self._react(case, happening)
         return case
+
+    def _publish(self, case: Case, name: str) -> None:
+        """Heed that an automation or a segment is new or other than before."""
+        automation = self.directory.automation(name)
+        segment = self.directory.segment_by_id(name)
+        if automation is not None and automation.workspace == case.workspace:
+            self._sweeper.publish(case, automation)
+        elif segment is not None and segment.workspace == case.workspace:
+            self._sweeper.publish_segment(case, name)
 
     def _take_person(self, case: Case, event: Event, context: EventContext) -> bool:
         """Apply what the event changes in its person's profile. False: nothing else is to be decided."""
@@ -142,6 +151,8 @@ class Decider:
             person = changed.profile
         if person is not known:
             case.put_person(person)
+            if known is not None and person.time_zone != known.time_zone:
+                self._sweeper.remember_days(case, None)
         return True
 
     def _merge(self, case: Case, event: Event, person: Profile, into: str) -> bool:
@@ -155,7 +166,7 @@ class Decider:
         case.segment_moves = []  # nobody left: they are somebody else from now on
         case.put_tombstone(msgspec.structs.replace(person, merged_into=target, updated_ms=case.now_ms))
         told = Event(
-            id=ids.new_id(ids.EVENT, case.now_ms),
+            id=case.new_id(ids.EVENT),
             workspace=event.workspace,
             type="profile.merged",
             occurred_ms=event.occurred_ms,
@@ -171,9 +182,11 @@ class Decider:
         """Take over what is known of a profile that has ended. Nobody writes it any more, so it may be read here."""
         other = case.memory.profile(key)
         case.absorb(key)
+        self._sweeper.forget_days(case, key)
         for run in case.memory.active_runs(key):
             case.put_run(msgspec.structs.replace(run, profile=person.key))
         case.put_person(absorbed(person, other, now_ms=case.now_ms) if other is not None else person)
+        self._sweeper.remember_days(case, None)
 
     def _count(self, case: Case, event: Event, rules: EventRules, facts: dict[str, Any]) -> None:
         """Count the event, and put it into the windows that it falls into."""
@@ -208,8 +221,11 @@ class Decider:
         """Let the person enter and leave segments: those that look at the event, or all when the person changed."""
         segments = self.rules.segments(case.workspace) if case.is_person_changed else looking
         person = case.person
-        if person is None or not segments:
+        if person is None or not segments or person is case.weighed:
             return
+        if person is not case.shown:
+            facts["profile"] = person_facts(person)
+            case.shown = person
         member = dict(person.segments)
         case.look_up_counts(facts, {name for one in segments for name in one.conditions.needs.counts})
         for one in segments:
@@ -218,6 +234,8 @@ class Decider:
             self._update_segment(case, one, facts, member)
         if member != person.segments:
             case.put_person(msgspec.structs.replace(person, segments=member))
+        elif case.is_person_changed:
+            case.weighed = person
 
     def _update_segment(self, case: Case, one: CompiledSegment, facts: dict[str, Any], member: dict[str, int]) -> None:
         name = one.segment.id
@@ -236,15 +254,14 @@ class Decider:
     def _react(self, case: Case, happening: Happening) -> None:
         """Let automations react to what changed in the person, until nothing changes any more."""
         for _ in range(_MOST_REACTIONS):
+            if case.is_person_changed:
+                self._update_segments(case, happening.facts, ())
             attributes, case.changed_attributes = case.changed_attributes, set()
             moves, case.segment_moves = case.segment_moves, []
             if not attributes and not moves:
                 return
-            if case.person is not None:
-                happening.facts["profile"] = person_facts(case.person)
             self._react_to_attributes(case, happening, attributes)
             self._react_to_moves(case, happening, moves)
-            self._update_segments(case, happening.facts, ())
 
     def _react_to_attributes(self, case: Case, happening: Happening, attributes: set[str]) -> None:
         if not attributes or case.person is None:
@@ -310,7 +327,7 @@ class Decider:
         if person is None or not (looking or case.is_person_changed):
             return
         event = Event(
-            id=ids.new_id(ids.EVENT, case.now_ms),
+            id=case.new_id(ids.EVENT),
             workspace=case.workspace,
             type=event_type,
             occurred_ms=case.now_ms,

@@ -8,7 +8,7 @@ from posthorn.clock import Clock
 from posthorn.decide.deciding import Decider, Moved, is_person
 from posthorn.decide.eligibility import eligibility_key
 from posthorn.decide.front import Front
-from posthorn.decide.memory import Memory, Missing, Wanted
+from posthorn.decide.memory import Content, Memory, Missing, Wanted
 from posthorn.engine.cluster import SHARED
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
@@ -24,6 +24,7 @@ _MOST_PER_COMMIT = 256
 _STORE_PAUSE_SECONDS = 0.5
 _WORKS_PER_TURN = 16
 _MOST_QUESTIONS = 100
+_MOST_FETCHES = 16  # at a time
 
 Work = DecisionWork | Timer
 
@@ -62,6 +63,7 @@ class DecisionLoop(Service):
         self._hints = hints
         self._to_deliver = to_deliver
         self._fetch = fetch or _nobody
+        self._fetching = asyncio.Semaphore(_MOST_FETCHES)
         self._room = _MOST_PER_COMMIT
         self._front = Front()
         self._busy: set[int] = set()
@@ -175,9 +177,13 @@ class DecisionLoop(Service):
             memory.learn(wanted.recall, await self._store.recall(wanted.recall))
         for query in wanted.pages:
             memory.learn_page(query, await self._store.profiles(query))
-        answers = await asyncio.gather(*[self._fetch(one.workspace, one.request) for one in wanted.contents])
+        answers = await asyncio.gather(*[self._fetch_one(one) for one in wanted.contents])
         for one, answer in zip(wanted.contents, answers, strict=True):
-            memory.contents(one.workspace)[one.request.key()] = answer
+            memory.contents(one.work)[one.request.key()] = answer
+
+    async def _fetch_one(self, content: Content) -> ContentResponse:
+        async with self._fetching:
+            return await self._fetch(content.workspace, content.request)
 
     async def _try_all(self, works: list[Work], epochs: dict[int, int], memory: Memory) -> tuple[list[Decided], Wanted]:
         """Decide in order. After a miss the rest is only looked through for what else is missing."""
@@ -221,7 +227,7 @@ class DecisionLoop(Service):
         )
 
     def _decided(self, work: Work, epoch: int, memory: Memory) -> Decided:
-        case = self._decider.decide(work, memory, self._clock.now_ms())
+        case = self._decider.decide(work, memory, memory.instant(work.id, self._clock.now_ms()))
         if isinstance(case, Moved):
             return Decided(work=work, epoch=epoch, moved_to=case.profile)
         return case.decided(epoch)

@@ -9,6 +9,7 @@ from posthorn import ids
 from posthorn.calendars import Zone, sticky_bucket
 from posthorn.clock import SECOND_MS
 from posthorn.decide import verdicts
+from posthorn.decide.caps import Caps
 from posthorn.decide.case import Case, Happening, person_facts
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.eligibility import check, eligibility_key, next_firing
@@ -36,8 +37,9 @@ HOLDOUT_STEP = "$holdout"
 class Entrance:
     """Decides who enters, and lets them in."""
 
-    def __init__(self, *, rules: Rules, sender: Sender, stepper: Stepper) -> None:
+    def __init__(self, *, rules: Rules, sender: Sender, stepper: Stepper, caps: Caps) -> None:
         self._rules = rules
+        self._caps = caps
         self._sender = sender
         self._stepper = stepper
 
@@ -140,6 +142,10 @@ class Entrance:
                 walk.leave()
             return
         if compiled.request is not None:
+            capped = self._caps.refuses(case, automation, self._zone(case))
+            if capped is not None:
+                record(case, automation, happening.id, verdicts.capped(capped))
+                return
             delivery = self._sender.queue(
                 case, automation, compiled.request, happening.facts, event=happening.id, hops=happening.depth + 1
             )
@@ -147,6 +153,7 @@ class Entrance:
                 record(case, automation, happening.id, verdicts.failed(delivery))
                 return
             record(case, automation, happening.id, verdicts.FIRED, delivery=delivery)
+            self._caps.count(case, automation)
         self._remember(case, key, happening)
         if automation.flow is not None and (compiled.first is not None or walk is not None):
             self._begin(case, compiled, happening, trigger, walk)
@@ -213,7 +220,7 @@ class Entrance:
 
     def _new_walk(self, case: Case, compiled: CompiledAutomation, happening: Happening, trigger: str, key: str) -> Walk:
         run = Run(
-            id=ids.new_id(ids.RUN, case.now_ms),
+            id=case.new_id(ids.RUN),
             workspace=case.workspace,
             automation=compiled.automation.id,
             version=compiled.automation.version,
@@ -231,7 +238,8 @@ class Entrance:
         flow = compiled.automation.flow
         if flow is None or not flow.holdout_percent:
             return False
-        drawn = sticky_bucket(f"{compiled.automation.id}/$holdout/{case.work.profile}", _HUNDREDTHS)
+        whom = case.work.profile if case.person is not None else case.work.id
+        drawn = sticky_bucket(f"{compiled.automation.id}/$holdout/{whom}", _HUNDREDTHS)
         return drawn < flow.holdout_percent * _HUNDREDTHS / 100
 
     def _key(

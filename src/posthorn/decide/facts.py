@@ -36,6 +36,10 @@ def facts_of(work: DecisionWork, source: Source | None) -> dict[str, Any]:
     return facts
 
 
+_LONGEST_HOPS = 10
+_PRIVATE = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+
 def json_of(payload: bytes | None) -> Any:
     """Decode a payload that is JSON; None when it is not."""
     if not payload:
@@ -47,11 +51,11 @@ def json_of(payload: bytes | None) -> Any:
 
 
 def headers_of(head: bytes) -> dict[str, str]:
-    """Read header lines into a dict by lower-case name; a repeated name keeps its first value."""
+    """Read header lines into a dict by lower-case name, credentials left out; a repeated name keeps its first value."""
     headers: dict[str, str] = {}
     for line in head.decode("latin-1").split("\r\n"):
         name, separator, value = line.partition(":")
-        if separator:
+        if separator and name.lower() not in _PRIVATE:
             headers.setdefault(name.lower(), value.strip())
     return headers
 
@@ -59,7 +63,7 @@ def headers_of(head: bytes) -> dict[str, str]:
 def hops_of(facts: Mapping[str, Any]) -> int:
     """Return how many Posthorns the event came through."""
     value = facts["event"].get("headers", {}).get(HOPS_HEADER, "0")
-    return int(value) if value.isascii() and value.isdigit() else 0
+    return int(value) if value.isascii() and value.isdigit() and len(value) < _LONGEST_HOPS else 0
 
 
 def local_facts(now_ms: int, zone: Zone) -> dict[str, Any]:

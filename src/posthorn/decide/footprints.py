@@ -19,6 +19,7 @@ class Waiting(StrEnum):
     EVENT = "event"
     ANSWER = "answer"
     QUIET = "quiet"  #: the end of quiet hours: the step itself is still to be done
+    GOAL = "goal"  #: the goal, after the last step
     ABSENCE = "absence"  #: whether nothing comes: before the first step
 
 

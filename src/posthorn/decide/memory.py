@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from posthorn import ids
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.records import Attempt, EligibilityKey, EventCount, Firing, Recall, Recalled
 from posthorn.engine.runs import Run, RunState
@@ -33,9 +34,10 @@ class Missing(Exception):
 
 
 class Content(Struct, frozen=True, kw_only=True):
-    """A request that a template makes while it is rendered, for a workspace."""
+    """A request that a template makes while it is rendered, for a workspace, while a piece of work is decided."""
 
     workspace: str
+    work: str
     request: ContentRequest
 
 
@@ -93,6 +95,8 @@ class Memory:
         self._runs: dict[str, Run] = {}
         self._pages: dict[bytes, ProfilePage] = {}
         self._contents: dict[str, dict[ContentKey, ContentResponse]] = {}
+        self._drawn: dict[tuple[str, int, str], str] = {}
+        self._instants: dict[str, int] = {}
 
     def learn(self, asked: Recall, recalled: Recalled) -> None:
         """Add what the store answered, and forget what the batch changed so far: it is decided anew."""
@@ -195,9 +199,21 @@ class Memory:
             raise Missing(page=query)
         return found
 
-    def contents(self, workspace: str) -> dict[ContentKey, ContentResponse]:
-        """Return the answers to requests that templates of a workspace make."""
-        return self._contents.setdefault(workspace, {})
+    def contents(self, work: str) -> dict[ContentKey, ContentResponse]:
+        """Return the answers to requests that templates make while a piece of work is decided."""
+        return self._contents.setdefault(work, {})
+
+    def drawn(self, work: str, number: int, prefix: str, now_ms: int) -> str:
+        """Return the id that a piece of work draws as its n-th."""
+        name = (work, number, prefix)
+        found = self._drawn.get(name)
+        if found is None:
+            found = self._drawn[name] = ids.new_id(prefix, now_ms)
+        return found
+
+    def instant(self, work: str, now_ms: int) -> int:
+        """Return when a piece of work is decided: the first time it was tried."""
+        return self._instants.setdefault(work, now_ms)
 
     def learn_page(self, query: ProfileQuery, page: ProfilePage) -> None:
         """Add a page of profiles."""

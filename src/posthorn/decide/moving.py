@@ -16,7 +16,7 @@ from posthorn.decide.memory import Missing
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
-from posthorn.decide.stepping import Stepper, answer_facts
+from posthorn.decide.stepping import GOAL_STEP, Stepper, answer_facts
 from posthorn.engine.flows import OnAbsence, WaitForEvent
 from posthorn.engine.records import DeliveryState
 from posthorn.engine.runs import Run, RunState, Timer
@@ -63,17 +63,14 @@ class Mover:
         """End a run that cannot go on, and say why."""
         run = case.memory.run(identifier)
         if run is not None and run.state is RunState.ACTIVE:
-            track = msgspec.structs.replace(track_of(run), waits=None)
             said = Footprint(step="", at_ms=case.now_ms, what="failed", detail=f"Posthorn could not go on: {problem}")
-            case.put_run(
-                msgspec.structs.replace(
-                    run,
-                    state=RunState.FAILED,
-                    changed_ms=case.now_ms,
-                    wake_ms=None,
-                    document=document_of(with_footprint(track, said)),
-                )
-            )
+            try:
+                track = with_footprint(msgspec.structs.replace(track_of(run), waits=None), said)
+                document = document_of(track)
+            except msgspec.DecodeError:  # the document itself is what cannot be read
+                document = run.document
+            ended = msgspec.structs.replace(run, changed_ms=case.now_ms, wake_ms=None, document=document)
+            case.put_run(msgspec.structs.replace(ended, state=RunState.FAILED))
 
     def _wake(self, case: Case, timer: Timer) -> None:
         walk = self._walk_of(case, timer.about)
@@ -135,13 +132,11 @@ class Mover:
             self._reach_goal(walk, happening)
         if not walk.is_over and happening.type in flow.exit_on and _is_for_key(walk, happening):
             walk.end(RunState.EXITED, waits.step, f"{happening.type} ended it")
-        if walk.is_over:
-            walk.leave()
-        elif waits.kind is Waiting.ABSENCE:
+        if not walk.is_over and waits.kind is Waiting.ABSENCE:
             self._end_absence(walk, happening)
-        elif waits.kind is Waiting.EVENT:
-            self._event_came(walk, waits, happening)
-        elif walk.is_changed:
+        if not walk.is_over and waits.kind is Waiting.EVENT and self._event_came(walk, waits, happening):
+            return
+        if walk.is_changed:
             walk.leave()
 
     def _reach_goal(self, walk: Walk, happening: Happening) -> None:
@@ -164,23 +159,23 @@ class Mover:
                     walk.end(RunState.EXITED, ABSENCE_STEP, f"{happening.type} came: it did not stay away")
                 else:
                     continue
-                walk.leave()
                 return
 
-    def _event_came(self, walk: Walk, waits: Waits, happening: Happening) -> None:
+    def _event_came(self, walk: Walk, waits: Waits, happening: Happening) -> bool:
+        """Go on with a run when this is the event that it waits for. False: it is not."""
         place = walk.compiled.places.get(waits.step)
         if place is None or not isinstance(place.step, WaitForEvent) or happening.type not in place.step.event_types:
-            return
+            return False
         facts = {**walk.facts(), **happening.facts}
         test = place.tests[0]
         if test is not None and not test.matches(facts):
             walk.note(waits.step, "other", test.explain(facts).message)
-            walk.leave()
-            return
+            return False
         walk.stop_waiting()
         walk.answered(waits.step, {"event": happening.facts["event"]})
         walk.note(waits.step, "went_on", f"{happening.type} came")
         self._stepper.go(walk, place.ways[0])
+        return True
 
     def _go_on(self, walk: Walk, waits: Waits) -> None:
         place = walk.compiled.places.get(waits.step)
@@ -192,6 +187,9 @@ class Mover:
             case Waiting.EVENT:
                 walk.note(waits.step, "timeout", "the event did not come in time")
                 self._stepper.go(walk, place.ways[1] if place is not None else waits.step)
+            case Waiting.GOAL:
+                walk.end(RunState.COMPLETED, GOAL_STEP, "the time for the goal is over")
+                walk.leave()
             case _ if waits.step == HOLDOUT_STEP:
                 walk.end(RunState.COMPLETED, HOLDOUT_STEP, "the time for the goal is over")
                 walk.leave()

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from posthorn.engine.people import Device, Profile, ProfileChange
 
+_MOST_PROFILE_BYTES = 256 * 1024
 _MOST_ATTRIBUTES = 1_000
 _MOST_ITEMS = 1_000
 _MOST_DEVICES = 50
@@ -45,6 +47,9 @@ def apply_change(profile: Profile, change: ProfileChange, *, now_ms: int) -> Cha
         locale=change.locale or profile.locale,
         devices=_with_devices(profile.devices, change.devices),
     )
+    if len(msgspec.json.encode(touched)) > _MOST_PROFILE_BYTES and touched != profile:
+        most = _MOST_PROFILE_BYTES // 1024
+        return Changed(profile=profile, refused=(f"nothing was changed: the profile would be over {most} KiB",))
     changed = _differences(profile.attributes, editing.attributes)
     if touched == profile:
         return Changed(profile=profile, refused=tuple(editing.refused))

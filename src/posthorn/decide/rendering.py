@@ -100,6 +100,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     """What a request is rendered for, beside the facts."""
 
     workspace: str
+    work: str  #: the event or timer that is decided
     delivery: str  #: the id of the delivery that it becomes
     now_ms: int
     hops: int
@@ -124,8 +125,14 @@ def render(
         shown_content = ShownContent(fetched, mask=MASK)
         shown = _render(compiled, {**own, "secrets": masked, "content": shown_content}, marks)
     except ContentWanted as wanted:
-        raise Missing(content=Content(workspace=setting.workspace, request=wanted.request)) from None
-    return shown if isinstance(shown, RenderFailed) else Rendered(real=real, shown=_readable(shown))
+        raise Missing(content=Content(workspace=setting.workspace, work=setting.work, request=wanted.request)) from None
+    if isinstance(shown, RenderFailed):
+        return shown
+    # Sealed with it, so that an answer that repeats a secret can be masked.
+    return Rendered(
+        real=msgspec.structs.replace(real, account={name: str(value) for name, value in values.items()}),
+        shown=_readable(shown),
+    )
 
 
 def _render_call(

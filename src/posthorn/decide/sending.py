@@ -37,13 +37,14 @@ class Sender:
         step: str = "",
     ) -> str | RenderFailed:
         """Queue one request and return its delivery's id. With `run`, that run is told when the delivery has ended."""
-        identifier = ids.new_id(ids.DELIVERY, case.now_ms)
+        identifier = case.new_id(ids.DELIVERY)
         setting = Setting(
             workspace=automation.workspace,
+            work=case.work.id,
             delivery=identifier,
             now_ms=case.now_ms,
             hops=hops,
-            contents=case.memory.contents(automation.workspace),
+            contents=case.memory.contents(case.work.id),
         )
         rendered = render(request, facts, self._secrets, setting)
         if isinstance(rendered, RenderFailed):

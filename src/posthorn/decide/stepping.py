@@ -27,7 +27,7 @@ from posthorn.engine.flows import (
     Wait,
     WaitForEvent,
 )
-from posthorn.engine.people import EventContext
+from posthorn.engine.people import EventContext, Subscription
 from posthorn.engine.records import Event, NewEvent
 from posthorn.engine.runs import RunState
 from posthorn.templating import TemplateRenderFailed
@@ -36,6 +36,7 @@ _MOST_STEPS = 1_000  # in one go, without a wait: a flow has no loops, so this o
 DEEPEST = 10
 """Through how many emitting automations an event may come. What is deeper is a loop, and ends there."""
 _BUCKETS = 10_000
+GOAL_STEP: Final = "$goal"
 _STOPS: Final = ""  # no step has this name
 
 
@@ -50,7 +51,7 @@ class Stepper:
         """Go on from a step until the run waits or is over; `is_released` lets that first step ignore quiet hours."""
         for _ in range(_MOST_STEPS):
             if at is None:
-                walk.end(RunState.COMPLETED, "", "came to the end")
+                _come_to_the_end(walk)
                 break
             place = walk.compiled.places.get(at)
             if place is None:
@@ -93,7 +94,11 @@ class Stepper:
             walk.wait(Waiting.QUIET, name, until_ms)
             walk.note(name, "quiet", f"it is quiet time for the person until {iso_text(until_ms)}")
             return _STOPS
-        refused = self._caps.refuses(walk)
+        channel = _unwanted_channel(walk)
+        if channel is not None:
+            walk.note(name, "unsubscribed", f"the person does not want messages of the channel {channel}")
+            return place.then
+        refused = self._caps.refuses(walk.case, walk.compiled.automation, walk.zone)
         if refused is not None:
             walk.note(name, "capped", refused)
             return place.then
@@ -101,6 +106,7 @@ class Stepper:
 
     def _queue(self, walk: Walk, place: Place) -> str | None:
         awaited: list[str] = []
+        sent = 0
         happening = walk.track.happening
         facts = walk.facts()
         for send, request in place.requests:
@@ -121,14 +127,36 @@ class Stepper:
                 where = f"{send.name}, {queued.part}: line {queued.line}, column {queued.column}"
                 walk.end(RunState.FAILED, place.step.name, f"{where}: {queued.message}")
                 return _STOPS
+            sent += 1
             walk.note(send.name, "queued", "the request is queued", queued)
             if send.wait_for_answer:
                 awaited.append(queued)
-        self._caps.count(walk)
+        self._caps.count(walk.case, walk.compiled.automation, sent)
         if not awaited:
             return place.then
         walk.wait(Waiting.ANSWER, place.step.name, None, tuple(awaited))
         return _STOPS
+
+
+def _come_to_the_end(walk: Walk) -> None:
+    """End a run, or let it wait for its goal as long as that counts."""
+    flow = walk.compiled.automation.flow
+    goal = flow.goal if flow is not None else None
+    if goal is not None and walk.track.goal_ms is None and walk.case.person is not None:
+        until_ms = walk.entered_ms + goal.within_seconds * SECOND_MS
+        if until_ms > walk.case.now_ms:
+            walk.wait(Waiting.GOAL, GOAL_STEP, until_ms)
+            walk.note(GOAL_STEP, "waits", f"whether {goal.event_type} comes until {iso_text(until_ms)}")
+            return
+    walk.end(RunState.COMPLETED, "", "came to the end")
+
+
+def _unwanted_channel(walk: Walk) -> str | None:
+    """Return a flow's channel when its person has unsubscribed from it."""
+    flow, person = walk.compiled.automation.flow, walk.case.person
+    if flow is None or flow.channel is None or person is None:
+        return None
+    return flow.channel if person.subscriptions.get(flow.channel) == Subscription.UNSUBSCRIBED else None
 
 
 def _wait_for_event(walk: Walk, step: WaitForEvent) -> None:
@@ -158,7 +186,8 @@ def _branch(walk: Walk, place: Place, step: Branch) -> str | None:
 
 def _split(walk: Walk, place: Place, step: Split) -> str | None:
     automation = walk.compiled.automation
-    drawn = sticky_bucket(f"{automation.id}/{step.name}/{walk.case.work.profile}", _BUCKETS) * 100 / _BUCKETS
+    whom = walk.case.work.profile if walk.case.person is not None else walk.id
+    drawn = sticky_bucket(f"{automation.id}/{step.name}/{whom}", _BUCKETS) * 100 / _BUCKETS
     reached = 0.0
     for number, share in enumerate(step.shares):
         reached += share.percent
@@ -190,13 +219,12 @@ def _update(walk: Walk, place: Place, step: UpdateProfile) -> str | None:
 
 
 def _emit(walk: Walk, place: Place, step: EmitEvent) -> str | None:
-    depth = walk.track.happening.depth + 1
-    if depth > DEEPEST:
-        walk.note(
-            step.name,
-            "loop",
-            f"no event was emitted: this one came through {DEEPEST} automations already, so they go round in a circle",
-        )
+    happening = walk.track.happening
+    depth = happening.depth + 1
+    if depth > DEEPEST or walk.compiled.automation.id in happening.through:
+        said = f"no event was emitted: this one came through {happening.depth} automations already"
+        circle = ", this one among them: they go round in a circle"
+        walk.note(step.name, "loop", said + (circle if walk.compiled.automation.id in happening.through else ""))
         return place.then
     data = _rendered_json(walk, place)
     if isinstance(data, str):
@@ -225,14 +253,16 @@ def _event_of(walk: Walk, step: EmitEvent, data: bytes, depth: int) -> NewEvent:
     case, automation = walk.case, walk.compiled.automation
     person = case.person
     event = Event(
-        id=ids.new_id(ids.EVENT, case.now_ms),
+        id=case.new_id(ids.EVENT),
         workspace=case.workspace,
         type=step.event_type,
         occurred_ms=case.now_ms,
         received_ms=case.now_ms,
         user=person.user if person is not None else None,
         payload=data,
-        context=msgspec.json.encode(EventContext(automation=automation.id, depth=depth)),
+        context=msgspec.json.encode(
+            EventContext(automation=automation.id, depth=depth, through=(*walk.track.happening.through, automation.id))
+        ),
     )
     return NewEvent(event=event, profile=case.work.profile)
 

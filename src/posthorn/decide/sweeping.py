@@ -5,6 +5,7 @@ timer that remembers how far it came, and gives each a timer of their own for th
 in memory, and a crash repeats no page twice: timers have ids that make them the same ones again.
 """
 
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,10 +51,11 @@ class Sweep(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """The data of a person's timer."""
+    """The data of a person's timer: for which trigger of an automation, as it was when the timer was set."""
 
     due_ms: int
     version: int
+    trigger: int
 
 
 class Sweeper:
@@ -76,6 +78,9 @@ class Sweeper:
     def sweep(self, case: Case, timer: Timer) -> None:
         """Go through the next people."""
         sweep = msgspec.json.decode(timer.data, type=Sweep)
+        if timer.about.startswith(f"{ids.SEGMENT}_"):
+            self._sweep_segment(case, timer, sweep)
+            return
         automation = self._rules.current(timer.about)
         if automation is None or automation.version != sweep.version or not automation.enabled:
             return  # publishing it again begins anew
@@ -90,45 +95,76 @@ class Sweeper:
         elif isinstance(trigger, OnSchedule):
             self._plan(case, automation, trigger, sweep, sweep.due_ms)
 
+    def publish_segment(self, case: Case, segment: str) -> None:
+        """Look at everybody: a segment is new, or its conditions are others now."""
+        case.put_timer(_segment_sweep(case, segment, Sweep(trigger=0)))
+
+    def _sweep_segment(self, case: Case, timer: Timer, sweep: Sweep) -> None:
+        page = case.memory.page(ProfileQuery(workspace=case.workspace, after=sweep.after, limit=_PAGE))
+        for person in page.profiles:
+            case.put_timer(
+                Timer(
+                    id=f"{person.key}/{timer.about}",
+                    shard=shard_of(person.key),
+                    due_ms=case.now_ms,
+                    profile=person.key,
+                    kind=TimerKind.SEGMENTS,
+                    about=timer.about,
+                )
+            )
+        if page.more:
+            further = msgspec.structs.replace(sweep, after=page.profiles[-1].user)
+            case.put_timer(_segment_sweep(case, timer.about, further))
+
     def enter(self, case: Case, timer: Timer) -> None:
-        """Let a person in, by an event that is decided like any other."""
+        """Let a person in, by an event that is decided like any other; not who has left the segment meanwhile."""
         entry = msgspec.json.decode(timer.data, type=Entry)
-        automation = self._rules.current(timer.about)
-        if automation is not None and automation.version == entry.version and automation.enabled:
+        automation, person = self._rules.current(timer.about), case.person
+        if automation is None or automation.version != entry.version or not automation.enabled or person is None:
+            return
+        segment = _segment_of(triggers_of(automation)[entry.trigger])
+        if segment is None or segment in person.segments:
             _bring_in(case, automation, entry.due_ms)
 
     def come_round(self, case: Case, timer: Timer) -> None:
         """Let a person in on their day, and set the timer for the next year."""
         automation, person = self._rules.current(timer.about), case.person
-        if automation is None or person is None or not automation.enabled:
+        entry = msgspec.json.decode(timer.data, type=Entry)
+        if automation is None or person is None or entry.trigger >= len(triggers_of(automation)):
             return
-        for trigger in triggers_of(automation):
-            if isinstance(trigger, OnAnniversary):
-                entry = msgspec.json.decode(timer.data, type=Entry)
-                if self._anniversary_ms(trigger, person, entry.due_ms - 1) == entry.due_ms:
-                    _bring_in(case, automation, entry.due_ms)
-                self.remember_day(case, automation, trigger, person, entry.due_ms)
-                return
+        trigger = triggers_of(automation)[entry.trigger]
+        if not isinstance(trigger, OnAnniversary):
+            return
+        if automation.enabled and self._anniversary_ms(trigger, person, entry.due_ms - 1) == entry.due_ms:
+            _bring_in(case, automation, entry.due_ms)
+        self._remember_day(case, automation, entry.trigger, person, entry.due_ms)
 
-    def remember_days(self, case: Case, changed: set[str]) -> None:
-        """Set the timers of a person whose dates changed."""
-        if case.person is None or not changed:
+    def remember_days(self, case: Case, changed: AbstractSet[str] | None) -> None:
+        """Set the timers of a person whose dates changed; of all dates when their zone did (`changed` None)."""
+        if case.person is None or changed == set():
             return
         for compiled in self._rules.reacting(case.workspace, "$attribute"):
-            for trigger in triggers_of(compiled.automation):
-                if isinstance(trigger, OnAnniversary) and trigger.attribute.partition(".")[0] in changed:
-                    self.remember_day(case, compiled.automation, trigger, case.person, case.now_ms)
+            for number, trigger in enumerate(triggers_of(compiled.automation)):
+                if not isinstance(trigger, OnAnniversary):
+                    continue
+                if changed is None or trigger.attribute.partition(".")[0] in changed:
+                    self._remember_day(case, compiled.automation, number, case.person, case.now_ms)
 
-    def remember_day(
-        self, case: Case, automation: Automation, trigger: OnAnniversary, person: Profile, after_ms: int
-    ) -> None:
+    def forget_days(self, case: Case, profile: str) -> None:
+        """Take the timers of a profile that has ended off the queue."""
+        for compiled in self._rules.reacting(case.workspace, "$attribute"):
+            for number, trigger in enumerate(triggers_of(compiled.automation)):
+                if isinstance(trigger, OnAnniversary):
+                    case.drop_timer(_day_of(profile, compiled.automation, number))
+
+    def _remember_day(self, case: Case, automation: Automation, number: int, person: Profile, after_ms: int) -> None:
         """Set the timer for a person's next anniversary; an attribute that is no date takes it off."""
-        due_ms = self._anniversary_ms(trigger, person, after_ms)
-        identifier = f"{person.key}/{automation.id}/anniversary"
+        trigger = triggers_of(automation)[number]
+        identifier = _day_of(person.key, automation, number)
+        due_ms = self._anniversary_ms(trigger, person, after_ms) if isinstance(trigger, OnAnniversary) else None
         if due_ms is None:
             case.drop_timer(identifier)
             return
-        entry = Entry(due_ms=due_ms, version=automation.version)
         case.put_timer(
             Timer(
                 id=identifier,
@@ -137,7 +173,7 @@ class Sweeper:
                 profile=person.key,
                 kind=TimerKind.ANNIVERSARY,
                 about=automation.id,
-                data=msgspec.json.encode(entry),
+                data=msgspec.json.encode(Entry(due_ms=due_ms, version=automation.version, trigger=number)),
             )
         )
 
@@ -157,7 +193,7 @@ class Sweeper:
 
     def _tell(self, case: Case, automation: Automation, trigger: Trigger, sweep: Sweep, person: Profile) -> None:
         if isinstance(trigger, OnAnniversary):
-            self.remember_day(case, automation, trigger, person, case.now_ms)
+            self._remember_day(case, automation, sweep.trigger, person, case.now_ms)
             return
         due_ms = sweep.due_ms
         if isinstance(trigger, OnSchedule) and _is_personal(trigger):
@@ -173,7 +209,7 @@ class Sweeper:
                 profile=person.key,
                 kind=TimerKind.ENTER,
                 about=automation.id,
-                data=msgspec.json.encode(Entry(due_ms=due_ms, version=automation.version)),
+                data=msgspec.json.encode(Entry(due_ms=due_ms, version=automation.version, trigger=sweep.trigger)),
             )
         )
 
@@ -206,6 +242,23 @@ def _next_ms(trigger: OnSchedule, after_ms: int, where: Zone) -> int | None:
     return at_ms if at_ms > after_ms else None  # so that its own sweep does not plan it again
 
 
+def _day_of(profile: str, automation: Automation, number: int) -> str:
+    return f"{profile}/{automation.id}/anniversary/{number}"
+
+
+def _segment_sweep(case: Case, segment: str, sweep: Sweep) -> Timer:
+    profile = automation_profile(case.workspace, segment)
+    return Timer(
+        id=f"{profile}/sweep",
+        shard=shard_of(profile),
+        due_ms=case.now_ms,
+        profile=profile,
+        kind=TimerKind.SCHEDULE,
+        about=segment,
+        data=msgspec.json.encode(sweep),
+    )
+
+
 def _segment_of(trigger: Trigger) -> str | None:
     return trigger.segment if isinstance(trigger, OnSchedule) else None
 
@@ -228,7 +281,7 @@ def _bring_in(case: Case, automation: Automation, due_ms: int) -> None:
     if person is None:
         return
     event = Event(
-        id=ids.new_id(ids.EVENT, case.now_ms),
+        id=case.new_id(ids.EVENT),
         workspace=case.workspace,
         type=entry_type(automation.id),
         occurred_ms=due_ms,

@@ -38,7 +38,7 @@ def record(case: Case, automation: Automation, event: str, verdict: Verdict, *, 
     """Put a decision on record."""
     case.decisions.append(
         Decision(
-            id=ids.new_id(ids.DECISION, case.now_ms),
+            id=case.new_id(ids.DECISION),
             workspace=automation.workspace,
             automation=automation.id,
             version=automation.version,
@@ -141,6 +141,11 @@ NO_PERSON = Verdict(
     reason="no_user",
     detail="the event has no user, and whether something stays away is known of people only",
 )
+
+
+def capped(why: str) -> Verdict:
+    """Say that a frequency cap leaves the message out."""
+    return Verdict(outcome=DecisionOutcome.NOT_ELIGIBLE, reason="capped", detail=why)
 
 
 def failed(failure: RenderFailed) -> Verdict:

@@ -6,7 +6,7 @@ import msgspec
 
 from posthorn import ids
 from posthorn.clock import SECOND_MS, Clock
-from posthorn.deliver.calling import Called, Tokens, hidden
+from posthorn.deliver.calling import Tokens, hidden
 from posthorn.deliver.classify import Verdict, finish_of, judge, judge_answer, retry_after_ms
 from posthorn.deliver.preparing import STORED_RESPONSE_BYTES, Prepared, prepare, requested
 from posthorn.deliver.targets import LaneRules, LaneRulesSource, schedule_in_ms
@@ -89,10 +89,9 @@ class Attempter:
     ) -> Outcome:
         called = prepared.called if isinstance(prepared, Prepared) else None
         judged = judge_answer(called, result) if called is not None else None
-        if judged is not None and called is not None:
-            result = _without_secrets(called, result)
-            if judged.needs_new_token:
-                self._tokens.drop(called)
+        if judged is not None and called is not None and judged.needs_new_token:
+            self._tokens.drop(called)
+        result = _without(prepared.secrets, result) if isinstance(prepared, Prepared) else result
         verdict = judged.verdict if judged is not None else judge(result)
         now_ms = self._clock.now_ms()
         if verdict is Verdict.NOT_OURS_TO_COUNT:
@@ -127,12 +126,13 @@ class Attempter:
         return DEFAULT_SCHEDULE_MS
 
 
-def _without_secrets(
-    called: Called, result: OutboundResponse | TransportFailure
+def _without(
+    secrets: tuple[str, ...], result: OutboundResponse | TransportFailure
 ) -> OutboundResponse | TransportFailure:
-    if isinstance(result, TransportFailure) or not called.secrets:
+    """Mask secrets of the request in an answer that repeats them."""
+    if isinstance(result, TransportFailure) or not secrets:
         return result
-    return msgspec.structs.replace(result, body=hidden(result.body, called.secrets))
+    return msgspec.structs.replace(result, body=hidden(result.body, secrets))
 
 
 def _longer(one_ms: int | None, other_ms: int | None) -> int | None:

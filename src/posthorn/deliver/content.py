@@ -4,6 +4,7 @@ Whoever decides waits for it, so a host that does not answer is not asked again 
 hold up everybody's events every time.
 """
 
+import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class ContentFetcher:
         self._telemetry = telemetry
         self._kept: OrderedDict[tuple[str, ContentKey], tuple[int, ContentResponse]] = OrderedDict()
         self._kept_bytes = 0
-        self._resting: dict[str, int] = {}
+        self._resting: dict[tuple[str, str], int] = {}
+        self._under_way: dict[tuple[str, ContentKey], asyncio.Task[ContentResponse]] = {}
 
     async def fetch(self, workspace: str, request: ContentRequest) -> ContentResponse:
         """Return the answer to a request, FAILED when there is none."""
@@ -50,20 +52,31 @@ class ContentFetcher:
         outbound = self._outbound(workspace, request)
         if outbound is None:
             return FAILED
-        host = outbound.target.origin if isinstance(outbound.target, Target) else outbound.target
+        host = (workspace, outbound.target.origin if isinstance(outbound.target, Target) else outbound.target)
         if self._clock.now_ms() < self._resting.get(host, 0):
             return FAILED
-        response = await self._answer(outbound)
-        if response.status == 0:
-            self._rest(host)
-        elif request.cache_seconds and not request.no_cache:
+        response = await self._shared(name, request, outbound, host)
+        if response.status and request.cache_seconds and not request.no_cache:
             self._keep(name, self._clock.now_ms() + request.cache_seconds * SECOND_MS, response)
         return response
 
-    async def _answer(self, outbound: OutboundRequest) -> ContentResponse:
+    async def _shared(
+        self, name: tuple[str, ContentKey], request: ContentRequest, outbound: OutboundRequest, host: tuple[str, str]
+    ) -> ContentResponse:
+        """Ask once for many who ask the same at the same time; a POST, and who wants a fresh answer, asks alone."""
+        if request.method != "GET" or request.no_cache:
+            return await self._answer(outbound, host)
+        task = self._under_way.get(name)
+        if task is None:
+            task = self._under_way[name] = asyncio.ensure_future(self._answer(outbound, host))
+            task.add_done_callback(lambda _: self._under_way.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def _answer(self, outbound: OutboundRequest, host: tuple[str, str]) -> ContentResponse:
         result = await self._transport.send(outbound)
         if isinstance(result, TransportFailure):
             self._telemetry.emit("content.failed", code=result.code)
+            self._rest(host)
             return FAILED
         if result.truncated:
             return FAILED
@@ -96,7 +109,7 @@ class ContentFetcher:
             read_limit_bytes=MAX_CONTENT_BYTES,
         )
 
-    def _rest(self, host: str) -> None:
+    def _rest(self, host: tuple[str, str]) -> None:
         if len(self._resting) >= _MOST_KEPT:
             self._resting.clear()
         self._resting[host] = self._clock.now_ms() + _REST_SECONDS * SECOND_MS

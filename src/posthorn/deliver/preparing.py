@@ -27,6 +27,7 @@ class Prepared(Struct, frozen=True, kw_only=True, gc=False):
     url: str
     shown_headers: list[tuple[str, str]]
     called: Called | None = None  #: which connector's rules say what the answer means
+    secrets: tuple[str, ...] = ()  #: of the request, to be masked in an answer that repeats them
 
 
 class Requested(Struct, frozen=True, kw_only=True, gc=False):
@@ -100,7 +101,8 @@ def _of_rendered(
     if real is shown:
         return prepared
     masked = [*shown.headers, *headers[len(real.headers) :]]
-    return msgspec.structs.replace(prepared, shown_headers=_masked(masked))
+    secrets = tuple((real.account or {}).values())
+    return msgspec.structs.replace(prepared, shown_headers=_masked(masked), secrets=secrets)
 
 
 def _of_call(
@@ -115,7 +117,9 @@ def _of_call(
     agent = () if any(name.lower() == "user-agent" for name, _ in real.headers) else (("user-agent", USER_AGENT),)
     body = (real.body or "").encode()
     prepared = _prepared(real.method, shown.url, target, [*real.headers, *agent], body, rules)
-    return msgspec.structs.replace(prepared, shown_headers=_masked([*shown.headers, *agent]), called=called)
+    return msgspec.structs.replace(
+        prepared, shown_headers=_masked([*shown.headers, *agent]), called=called, secrets=called.secrets
+    )
 
 
 def prepare_call(real: OutgoingRequest) -> OutboundRequest | Refusal:

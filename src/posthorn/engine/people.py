@@ -57,7 +57,8 @@ class EventContext(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
     changes: ProfileChange | None = None
     automation: str | None = None  #: the automation whose step emitted it
-    depth: int = 0  #: through how many emitting automations it came, to end loops
+    depth: int = 0  #: through how many emitting automations it came
+    through: tuple[str, ...] = ()  #: which ones, to end circles
     absorbs: str | None = None  #: the profile that was merged into this one
     cancels: tuple[str, ...] = ()  #: runs of the person to be cancelled
 

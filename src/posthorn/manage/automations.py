@@ -55,7 +55,7 @@ from posthorn.templating import Template, uses_secrets
 from posthorn.vault import KeyRing
 
 _WORKINGS = frozenset({"trigger", "conditions", "eligibility", "send", "flow"})
-_KEYS = ("key", "exitKey")
+_SENDING = frozenset({"send", "sends", "connector"})
 _ANY_SECRET = "*"  # noqa: S105 - the mark of a template whose data chooses the name
 
 
@@ -129,7 +129,7 @@ class Automations:
                 uid = settled_uid(identifier, fields.uid, ids.AUTOMATION)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name")
-            defaults = {name: value for name, value in settable_defaults(Automation).items() if name != "secrets"}
+            defaults = {name: value for name, value in settable_defaults(Automation).items() if name not in ("secrets", "version")}
             values = defaults | cleared(Automation, given(fields))
             return await self._change(existing, values), False
 
@@ -150,9 +150,11 @@ class Automations:
         return await self._checked(structs.replace(existing, **values)) if values else existing
 
     async def _change(self, existing: Automation, values: dict[str, Any]) -> Automation:
-        changed = structs.replace(existing, **(values | {"version": existing.version + 1}))
-        if existing.flow is not None:
-            await self._keep(existing)
+        changed = structs.replace(existing, **values)
+        if any(getattr(changed, name) != getattr(existing, name) for name in _WORKINGS):
+            changed = structs.replace(changed, version=existing.version + 1)
+            if existing.flow is not None:
+                await self._keep(existing)
         if changed.uid != existing.uid:
             check_uid(changed.uid, ids.AUTOMATION)
         # An automation whose secret or source is gone can still be renamed and switched off.
@@ -247,8 +249,8 @@ class Automations:
         workspace = self._directory.workspace(automation.workspace)
         templates = templates_of(automation, workspace.content_blocks if workspace is not None else None)
         for at, template in templates:
-            if at[-1] in _KEYS and uses_secrets(template):
-                raise Invalid.at(*at, msg="a key cannot read secrets: it is kept and shown in the clear")
+            if uses_secrets(template) and not _SENDING.intersection(map(str, at)):
+                raise Invalid.at(*at, msg="only requests can read secrets: this is kept and shown in the clear")
         wanted = [(at, name) for at, template in templates for name in sorted(uses_secrets(template))]
         wanted += secrets_of_calls(automation.flow) if automation.flow is not None else []
         problems = [

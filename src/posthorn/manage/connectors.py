@@ -73,7 +73,7 @@ class Connectors:
         compiled = compile_call(call) if call.action is not None else compile_test(connector, call)
         now_ms = self._clock.now_ms()
         delivery = ids.new_id(ids.DELIVERY, now_ms)
-        setting = Setting(workspace=workspace, delivery=delivery, now_ms=now_ms, hops=1, contents={})
+        setting = Setting(workspace=workspace, work=delivery, delivery=delivery, now_ms=now_ms, hops=1, contents={})
         rendered = render(compiled, {}, self._secrets, setting)
         if isinstance(rendered, RenderFailed):
             raise Invalid.at(*rendered.part.split("."), msg=rendered.message)

@@ -7,8 +7,11 @@ from msgspec import UNSET, UnsetType, structs
 from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
+from posthorn.engine.listening import published_type
+from posthorn.engine.profiles import automation_profile
 from posthorn.engine.resources import Automation, Segment
 from posthorn.errors import Conflict, Invalid
+from posthorn.manage.appending import Appender
 from posthorn.manage.registrar import PageOf, Registrar, SharedRegistry
 from posthorn.manage.segment_rules import check_person_conditions, segments_named_by, segments_used_by
 from posthorn.manage.shapes import Fields, Name, Uid, check_uid, cleared, given, required, settled_uid
@@ -28,8 +31,9 @@ class Segments:
     New conditions hold for a person from the next event on that changes them, or that the conditions count.
     """
 
-    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock) -> None:
+    def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock, appender: Appender) -> None:
         self._registrar = Registrar(registry, directory, clock)
+        self._appender = appender
 
     async def get(self, workspace: str, identifier: str) -> Segment:
         """Find a segment by id or uid; raises NotFound."""
@@ -53,7 +57,7 @@ class Segments:
         )
         check_uid(segment.uid, ids.SEGMENT)
         await self._check(segment)
-        return await self._registrar.add(segment)
+        return await self._published(await self._registrar.add(segment))
 
     async def replace(self, workspace: str, identifier: str, fields: SegmentFields) -> tuple[Segment, bool]:
         """Create or overwrite a segment; True says that it is new."""
@@ -79,9 +83,16 @@ class Segments:
         if changed.uid != existing.uid:
             check_uid(changed.uid, ids.SEGMENT)
             await self._refuse_used(existing, {existing.uid}, "a new uid")
-        if "conditions" in values:
-            await self._check(changed)
-        return await self._registrar.put(changed)
+        if "conditions" not in values:
+            return await self._registrar.put(changed)
+        await self._check(changed)
+        return await self._published(await self._registrar.put(changed))
+
+    async def _published(self, segment: Segment) -> Segment:
+        """Tell deciding to look at everybody, page by page: who is in it is not known yet."""
+        profile = automation_profile(segment.workspace, segment.id)
+        await self._appender.append(segment.workspace, published_type(segment.id), profile, b"{}")
+        return segment
 
     async def delete(self, workspace: str, identifier: str) -> None:
         """Delete a segment; raises NotFound, and Conflict while an automation or a segment names it."""

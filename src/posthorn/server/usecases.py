@@ -70,7 +70,7 @@ def build_api(
         automations=automations,
         secrets=Secrets(store, directory, clock, key_ring),
         people=People(store, directory, appender),
-        segments=Segments(store, directory, clock),
+        segments=Segments(store, directory, clock, appender),
         runs=Runs(store, directory, appender),
         rehearsals=Rehearsals(store, directory, automations, clock),
         connectors=ways.connectors,
