@@ -29,4 +29,4 @@ async def test_an_account_that_does_not_fit_is_refused_at_its_place(http: httpx.
     assert answer.status_code == 422
     assert "is secret" in answer.text
     missing = await http.post("/connector/telegram/test", json={})
-    assert ["credentials", "token"] in [problem["loc"] for problem in missing.json()["detail"]]
+    assert ["body", "credentials", "token"] in [problem["loc"] for problem in missing.json()["detail"]]

@@ -129,7 +129,8 @@ class Automations:
                 uid = settled_uid(identifier, fields.uid, ids.AUTOMATION)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name")
-            defaults = {name: value for name, value in settable_defaults(Automation).items() if name not in ("secrets", "version")}
+            own = ("secrets", "version")
+            defaults = {name: value for name, value in settable_defaults(Automation).items() if name not in own}
             values = defaults | cleared(Automation, given(fields))
             return await self._change(existing, values), False
 
