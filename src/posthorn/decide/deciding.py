@@ -14,8 +14,9 @@ from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import Entrance
 from posthorn.decide.facts import facts_of, hops_of, local_facts
 from posthorn.decide.memory import Memory
+from posthorn.decide.merging import absorb, living, merge
 from posthorn.decide.moving import Mover
-from posthorn.decide.people import absorbed, apply_change
+from posthorn.decide.people import apply_change
 from posthorn.decide.rendering import SecretValues
 from posthorn.decide.rules import CompiledSegment, EventRules, Rules
 from posthorn.decide.sending import Sender
@@ -25,7 +26,7 @@ from posthorn.engine.directory import Directory
 from posthorn.engine.flows import OnAttribute, OnSegment, Trigger
 from posthorn.engine.listening import published_type
 from posthorn.engine.people import EventContext, Membership, Profile
-from posthorn.engine.profiles import shared_profile, user_profile
+from posthorn.engine.profiles import shared_profile
 from posthorn.engine.records import DecisionWork, Event, NewEvent
 from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
@@ -86,7 +87,7 @@ class Decider:
         context = _context.decode(event.context) if event.context is not None else _NOTHING
         person: Profile | None = None
         if event.user is not None:
-            person = _living(memory, work.profile)
+            person = living(memory, work.profile)
             if person is not None and person.merged_into is not None:
                 return Moved(person.merged_into)
         elif rules.remembers and work.profile != shared_profile(event.workspace):
@@ -141,9 +142,9 @@ class Decider:
             updated_ms=case.now_ms,
         )
         if changes is not None and changes.merge_into is not None:
-            return self._merge(case, event, person, changes.merge_into)
+            return merge(case, event, person, changes.merge_into)
         if context.absorbs is not None:
-            self._absorb(case, person, context.absorbs)
+            absorb(case, person, context.absorbs, self._sweeper)
             return True
         if changes is not None:
             changed = apply_change(person, changes, now_ms=case.now_ms)
@@ -154,39 +155,6 @@ class Decider:
             if known is not None and person.time_zone != known.time_zone:
                 self._sweeper.remember_days(case, None)
         return True
-
-    def _merge(self, case: Case, event: Event, person: Profile, into: str) -> bool:
-        """End this profile and let the owner of the other one take over what is known of it."""
-        target = _last(case.memory, user_profile(event.workspace, into))
-        if event.user != person.user or target == person.key:  # two that end in each other would both be gone
-            case.put_person(person)
-            return True  # somebody who was merged already: the merge meant that one, and not who they are now
-        for segment, since_ms in person.segments.items():
-            case.put_membership(Membership(segment=segment, profile=person.key, is_in=False, since_ms=since_ms))
-        case.segment_moves = []  # nobody left: they are somebody else from now on
-        case.put_tombstone(msgspec.structs.replace(person, merged_into=target, updated_ms=case.now_ms))
-        told = Event(
-            id=case.new_id(ids.EVENT),
-            workspace=event.workspace,
-            type="profile.merged",
-            occurred_ms=event.occurred_ms,
-            received_ms=event.received_ms,  # before what came in since then for the one that it is merged into
-            user=target.partition("/user/")[2],
-            payload=msgspec.json.encode({"user": person.user}),
-            context=msgspec.json.encode(EventContext(absorbs=person.key)),
-        )
-        case.events.append(NewEvent(event=told, profile=target))
-        return False
-
-    def _absorb(self, case: Case, person: Profile, key: str) -> None:
-        """Take over what is known of a profile that has ended. Nobody writes it any more, so it may be read here."""
-        other = case.memory.profile(key)
-        case.absorb(key)
-        self._sweeper.forget_days(case, key)
-        for run in case.memory.active_runs(key):
-            case.put_run(msgspec.structs.replace(run, profile=person.key))
-        case.put_person(absorbed(person, other, now_ms=case.now_ms) if other is not None else person)
-        self._sweeper.remember_days(case, None)
 
     def _count(self, case: Case, event: Event, rules: EventRules, facts: dict[str, Any]) -> None:
         """Count the event, and put it into the windows that it falls into."""
@@ -299,7 +267,7 @@ class Decider:
 
     def _wake(self, timer: Timer, memory: Memory, now_ms: int) -> Case | Moved:
         workspace = _workspace(timer.profile)
-        person = _living(memory, timer.profile) if is_person(timer.profile) else None
+        person = living(memory, timer.profile) if is_person(timer.profile) else None
         if person is not None and person.merged_into is not None:
             return Moved(person.merged_into)
         case = Case(work=timer, workspace=workspace, memory=memory, now_ms=now_ms, person=person)
@@ -347,28 +315,6 @@ class Decider:
         case.events.append(NewEvent(event=event, profile=person.key))
         happening = Happening(id=event.id, type=event.type, at_ms=case.now_ms, received_ms=case.now_ms, facts=facts)
         self._react(case, happening)
-
-
-def _living(memory: Memory, key: str) -> Profile | None:
-    """Return a profile. Of two that were merged into each other at two nodes the one with the smaller key lives on."""
-    person = memory.profile(key)
-    if person is None or person.merged_into is None or key > person.merged_into:
-        return person
-    other = memory.profile(person.merged_into)
-    is_circle = other is not None and other.merged_into == key
-    return msgspec.structs.replace(person, merged_into=None) if is_circle else person
-
-
-def _last(memory: Memory, key: str) -> str:
-    """Return the profile that a profile was merged into in the end: itself, when it was not."""
-    seen: set[str] = set()
-    while key not in seen:
-        seen.add(key)
-        person = memory.profile(key)
-        if person is None or person.merged_into is None:
-            break
-        key = person.merged_into
-    return key
 
 
 def _segment_timer(case: Case, segment: str, due_ms: int) -> Timer:
