@@ -11,7 +11,7 @@ import pytest
 
 from posthorn import ids
 from posthorn.engine.ports import TAKE_BYTES, Store
-from posthorn.engine.records import Event, LaneRead, NewDelivery, Taken
+from posthorn.engine.records import GONE_PAYLOAD, Event, LaneRead, NewDelivery, Taken
 from posthorn.engine.shards import shard_of
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.storage.sqlite.connection import DATABASE
@@ -209,3 +209,13 @@ async def test_the_store_in_memory_passes_over_them_too() -> None:
     del store._tables.events[events[0].id]
     (taken,) = await store.take([_read(room=2)], now_ms=world.now_ms)
     assert ([work.event for work in taken.works], taken.more) == ([event.id for event in events[1:]], False)
+
+
+async def test_what_an_automation_rendered_comes_though_its_event_is_gone(ruin: Ruin) -> None:
+    lane = await ruin.queue(3, endpoint="auto_1/example.test")
+    theirs = await ruin.queue(1)
+    await ruin.lose([*lane[:2], *theirs])
+    mine, other = await ruin.take(_read("auto_1/example.test"), _read())
+    assert _ids(mine) == _named(lane)
+    assert [work.payload == GONE_PAYLOAD for work in mine.works] == [True, True, False]
+    assert other.works == []

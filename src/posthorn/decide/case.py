@@ -79,6 +79,10 @@ class Case:
         self._unwanted: dict[str, None] = {}
         self._tombstone: Profile | None = None
 
+    def has_decided(self, automation: str) -> bool:
+        """Tell whether a decision of an automation is on record in this case."""
+        return any(decision.automation == automation for decision in self.decisions)
+
     def new_id(self, prefix: str) -> str:
         """Draw an id. The same work draws the same ids when it is decided anew, so that what it asks for stays."""
         self._draws += 1

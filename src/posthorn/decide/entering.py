@@ -71,10 +71,10 @@ class Entrance:
             self._try(case, compiled, chosen, happening)
         except Missing:
             raise
-        except PosthornError as error:
-            record(case, compiled.automation, happening.id, verdicts.broken(str(error)))
         except Exception as error:  # noqa: BLE001 - its text may quote a value, and a value may be a secret
-            record(case, compiled.automation, happening.id, verdicts.broken(type(error).__name__))
+            if not case.has_decided(compiled.automation.id):
+                problem = str(error) if isinstance(error, PosthornError) else type(error).__name__
+                record(case, compiled.automation, happening.id, verdicts.broken(problem))
 
     def _try(
         self,
@@ -154,21 +154,24 @@ class Entrance:
                 return
             record(case, automation, happening.id, verdicts.FIRED, delivery=delivery)
             self._caps.count(case, automation)
-        self._remember(case, key, happening)
-        if automation.flow is not None and (compiled.first is not None or walk is not None):
-            self._begin(case, compiled, happening, trigger, walk)
+        if automation.flow is None or self._begin(case, compiled, happening, trigger, walk):
+            self._remember(case, key, happening)
 
     def _begin(
         self, case: Case, compiled: CompiledAutomation, happening: Happening, trigger: str, walk: Walk | None
-    ) -> None:
+    ) -> bool:
+        """Let a run go its first steps. False: a template failed before anything was sent, which costs nothing."""
         flow = compiled.automation.flow
         walk = walk or self._new_walk(case, compiled, happening, trigger, self._run_key(compiled, happening))
         if flow is not None and self._is_held_out(case, compiled):
             self._hold_out(walk, happening)
-            return
+            return True
         walk.note("", "entered", trigger)
-        record(case, compiled.automation, happening.id, verdicts.entered(walk.id))
         self._stepper.go(walk, compiled.first)
+        failure = walk.failed_unsent
+        verdict = verdicts.failed_at_once(walk.id, failure) if failure is not None else verdicts.entered(walk.id)
+        record(case, compiled.automation, happening.id, verdict)
+        return failure is None
 
     def _hold_out(self, walk: Walk, happening: Happening) -> None:
         flow = walk.compiled.automation.flow

@@ -54,6 +54,12 @@ class Rendered(Struct, frozen=True, kw_only=True):
     real: OutgoingRequest
     shown: OutgoingRequest
 
+    def with_body(self, body: str) -> "Rendered":
+        """Return it with a body, where it had none."""
+        return Rendered(
+            real=msgspec.structs.replace(self.real, body=body), shown=msgspec.structs.replace(self.shown, body=body)
+        )
+
     def sealed_for(self, delivery: str, key_ring: KeyRing, tells: Timer | None = None) -> RenderedRequest:
         """Encode for the store; what holds a secret is sealed for this delivery alone."""
         shown = msgspec.json.encode(self.shown)

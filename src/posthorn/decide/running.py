@@ -55,6 +55,13 @@ class Walk:
         """Whether the run has ended."""
         return self._state is not RunState.ACTIVE
 
+    @property
+    def failed_unsent(self) -> str | None:
+        """Why the run failed, when it did so before anything was sent."""
+        if self._state is not RunState.FAILED or any(one.what == "queued" for one in self.track.path):
+            return None
+        return self.track.path[-1].detail
+
     def note(self, step: str, what: str, detail: str = "", delivery: str | None = None) -> None:
         """Leave a footprint."""
         footprint = Footprint(step=step, at_ms=self.case.now_ms, what=what, detail=detail, delivery=delivery)

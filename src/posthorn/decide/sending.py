@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from posthorn import ids
 from posthorn.decide.case import Case
@@ -15,6 +16,13 @@ from posthorn.engine.resources import Automation
 from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
 from posthorn.vault import KeyRing
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """Which step of which run waits for an answer."""
+
+    run: str
+    step: str
 
 
 class Sender:
@@ -33,10 +41,13 @@ class Sender:
         *,
         event: str,
         hops: int,
-        run: str | None = None,
-        step: str = "",
+        told: Told | None = None,
+        payload: str | None = None,
     ) -> str | RenderFailed:
-        """Queue one request and return its delivery's id. With `run`, that run is told when the delivery has ended."""
+        """Queue one request and return its delivery's id. `told` names the run that is told when it has ended.
+
+        `payload` is sent by a request without a body of its own, where the event may be gone by then.
+        """
         identifier = case.new_id(ids.DELIVERY)
         setting = Setting(
             workspace=automation.workspace,
@@ -50,7 +61,9 @@ class Sender:
         if isinstance(rendered, RenderFailed):
             return rendered
         lane = automation_lane(automation.id, rendered.shown.url)
-        tells = _answer_timer(case, identifier, run, step) if run is not None else None
+        if rendered.real.body is None and payload is not None:
+            rendered = rendered.with_body(payload)
+        tells = _answer_timer(case, identifier, told) if told is not None else None
         case.deliveries.append(
             NewDelivery(
                 id=identifier,
@@ -64,13 +77,13 @@ class Sender:
         return identifier
 
 
-def _answer_timer(case: Case, delivery: str, run: str, step: str) -> Timer:
+def _answer_timer(case: Case, delivery: str, told: Told) -> Timer:
     return Timer(
-        id=f"{run}/{delivery}",
+        id=f"{told.run}/{delivery}",
         shard=case.work.shard,
         due_ms=case.now_ms,
         profile=case.work.profile,
         kind=TimerKind.ANSWER,
-        about=run,
-        data=msgspec.json.encode({"delivery": delivery, "step": step}),
+        about=told.run,
+        data=msgspec.json.encode({"delivery": delivery, "step": told.step}),
     )

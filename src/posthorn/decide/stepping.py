@@ -15,7 +15,7 @@ from posthorn.decide.people import apply_change
 from posthorn.decide.places import Place
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.running import Walk, quiet_until
-from posthorn.decide.sending import Sender
+from posthorn.decide.sending import Sender, Told
 from posthorn.engine.flows import (
     Branch,
     EmitEvent,
@@ -109,6 +109,7 @@ class Stepper:
         sent = 0
         happening = walk.track.happening
         facts = walk.facts()
+        payload = msgspec.json.encode(happening.facts["event"].get("data", {})).decode()
         for send, request in place.requests:
             queued = self._sender.queue(
                 walk.case,
@@ -117,8 +118,8 @@ class Stepper:
                 facts,
                 event=happening.id,
                 hops=happening.depth + 1,
-                run=walk.id if send.wait_for_answer else None,
-                step=send.name,
+                told=Told(run=walk.id, step=send.name) if send.wait_for_answer else None,
+                payload=payload,
             )
             if isinstance(queued, RenderFailed) and queued.aborted is not None:
                 walk.note(send.name, "aborted", f"the template aborted the message: {queued.aborted}")

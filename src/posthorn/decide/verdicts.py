@@ -161,6 +161,11 @@ def failed(failure: RenderFailed) -> Verdict:
     )
 
 
+def failed_at_once(run: str, why: str) -> Verdict:
+    """Say that a run could not do its first steps."""
+    return Verdict(outcome=DecisionOutcome.FAILED, reason="template_failed", detail=why, data={"run": run})
+
+
 def broken(problem: str) -> Verdict:
     """Say that the fault is ours."""
     return Verdict(

@@ -86,6 +86,7 @@ class WorkStore(Protocol):
         """Read the head of several lanes, one answer for each read: due deliveries by due and then id.
 
         Fewer come when the payloads of the call reach TAKE_BYTES together: what was left out is taken by a later call.
+        Deliveries whose events are gone do not come, except those of automations: a run may outlive its event.
         """
         ...
 

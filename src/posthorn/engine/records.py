@@ -172,6 +172,10 @@ class Payload(Struct, frozen=True, kw_only=True, gc=False):
     content_encoding: str | None = None
 
 
+GONE_PAYLOAD = Payload(type="", body=b"")
+"""In place of the payload of an event that is gone, for what an automation rendered: it has all that is sent."""
+
+
 class DeliveryWork(Struct, frozen=True, kw_only=True, gc=False):
     """A due delivery, taken by the owner of its shard. Taking is a read: nothing is marked."""
 

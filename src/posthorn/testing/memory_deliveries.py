@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from posthorn.engine.cluster import Stage
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
+    GONE_PAYLOAD,
     AlreadyClaimed,
     Append,
     Appended,
@@ -86,14 +87,13 @@ class MemoryDeliveries(TableReader):
             if row.is_pending
             and (row.shard, row.endpoint) == (read.shard, read.endpoint)
             and row.due_ms <= now_ms
-            and row.event in self._tables.events
+            and (row.event in self._tables.events or row.endpoint.startswith("auto_"))
             and row.id not in read.held
             and (row.due_ms, row.id) > (read.after or (read.since_ms or 0, ""))
         ]
         return sorted(due, key=lambda row: (row.due_ms, row.id))
 
     def _delivery_work(self, row: StoredDelivery) -> DeliveryWork:
-        event = self._tables.events[row.event].row
         return DeliveryWork(
             id=row.id,
             shard=row.shard,
@@ -103,13 +103,19 @@ class MemoryDeliveries(TableReader):
             attempts=row.attempts,
             step=row.step,
             trigger=row.trigger,
-            payload=Payload(
-                type=event.type,
-                body=self._tables.payload_of(event) or b"",
-                content_type=event.content_type,
-                content_encoding=event.content_encoding,
-            ),
+            payload=self._payload(row.event),
             rendered=row.rendered,
+        )
+
+    def _payload(self, identifier: str) -> Payload:
+        stored = self._tables.events.get(identifier)
+        if stored is None:
+            return GONE_PAYLOAD
+        return Payload(
+            type=stored.row.type,
+            body=self._tables.payload_of(stored.row) or b"",
+            content_type=stored.row.content_type,
+            content_encoding=stored.row.content_encoding,
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:

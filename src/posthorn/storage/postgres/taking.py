@@ -6,7 +6,16 @@ from itertools import takewhile
 from typing import Any
 
 from posthorn.engine.ports import TAKE_BYTES
-from posthorn.engine.records import DeliveryWork, LaneRead, Payload, ReadyEndpoint, RenderedRequest, Taken, Trigger
+from posthorn.engine.records import (
+    GONE_PAYLOAD,
+    DeliveryWork,
+    LaneRead,
+    Payload,
+    ReadyEndpoint,
+    RenderedRequest,
+    Taken,
+    Trigger,
+)
 from posthorn.storage.people_rows import to_rendered
 from posthorn.storage.postgres.database import Database
 from posthorn.storage.postgres.payloads import Payloads
@@ -63,7 +72,7 @@ def _works(
             attempts=attempts,
             step=step,
             trigger=_TRIGGERS[trigger],
-            payload=bodies[event],
+            payload=bodies.get(event, GONE_PAYLOAD),
             rendered=rendered.get(identifier),
         )
         for _, identifier, due_ms, event, attempts, step, trigger in head
@@ -100,7 +109,8 @@ class _Heads:
         """
         for number, rows in enumerate(self.rows):
             reached = list(takewhile(lambda row: row["event"] not in left_out, rows)) if left_out else rows
-            kept = [row for row in reached if row["event"] in bodies]
+            is_rendered = self._reads[number].endpoint.startswith(_AUTOMATION)
+            kept = [row for row in reached if is_rendered or row["event"] in bodies]
             self._gone[number] += len(reached) - len(kept)
             self.more[number] = self.more[number] or len(reached) < len(rows)
             self.rows[number] = kept

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from posthorn.engine.cluster import Stage
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import (
+    GONE_PAYLOAD,
     Append,
     Appended,
     AppendResult,
@@ -123,7 +124,7 @@ class SqliteWorkStore:
         now_ms: int,
     ) -> tuple[list[Any], bool]:
         """Drop rows whose events are gone and read on behind them, adding to the payloads."""
-        kept = _not_gone(rows, payloads)
+        kept = _not_gone(read, rows, payloads)
         gone = len(rows) - len(kept)
         while more and len(kept) < read.room:
             spare_bytes = TAKE_BYTES - sum(len(payload.body) for payload in payloads.values() if payload is not None)
@@ -133,7 +134,7 @@ class SqliteWorkStore:
             room = read.room - len(kept) + min(gone, _MOST_GONE)
             rows, more = self._head(replace(read, room=room, after=(rows[-1][1], rows[-1][0])), now_ms)
             payloads |= self._payloads.get([row[2] for row in rows if row[2] not in payloads], most_bytes=spare_bytes)
-            found = _not_gone(rows, payloads)
+            found = _not_gone(read, rows, payloads)
             kept += found
             gone += len(rows) - len(found)
         return kept[: read.room], more or len(kept) > read.room
@@ -212,8 +213,8 @@ class SqliteWorkStore:
         )
 
 
-def _not_gone(rows: Sequence[Any], payloads: Mapping[str, Payload | None]) -> list[Any]:
-    return [row for row in rows if payloads.get(row[2], row) is not None]
+def _not_gone(read: LaneRead, rows: Sequence[Any], payloads: Mapping[str, Payload | None]) -> list[Any]:
+    return [row for row in rows if _is_automation(read) or payloads.get(row[2], row) is not None]
 
 
 def _is_automation(read: LaneRead) -> bool:
@@ -231,6 +232,8 @@ def _taken(
     works: list[DeliveryWork] = []
     for identifier, due_ms, event, attempts, step, trigger in rows:
         payload = payloads.get(event)
+        if payload is None and event in payloads and _is_automation(read):
+            payload = GONE_PAYLOAD
         if payload is None:
             return Taken(works=works, more=True)
         works.append(
