@@ -21,6 +21,7 @@ from posthorn.engine.records import CapturedRequest
 from posthorn.receive.inbox import Inbox
 from posthorn.receive.intake import Intake
 from posthorn.receive.sources import CompiledSources
+from posthorn.receive.tracking.tracking import Tracking
 from posthorn.server.asgi import PublicDoor
 from posthorn.server.doors import Door, bind
 from posthorn.signing import GitHubVerification
@@ -294,8 +295,9 @@ async def an_inbox(**source: Any) -> AsyncIterator[tuple[int, MemoryStore]]:
         telemetry=telemetry,
         body_deadline_seconds=0.2,
     )
+    tracking = Tracking(intake=intake, directory=directory, clock=clock)
     listener = bind("127.0.0.1", 0, "public")
-    door = Door(name="public", application=PublicDoor(inbox), listener=listener, patience_seconds=1)
+    door = Door(name="public", application=PublicDoor(inbox, tracking), listener=listener, patience_seconds=1)
     await door.start()
     try:
         yield listener.getsockname()[1], store
