@@ -21,7 +21,7 @@ def merge(case: Case, event: Event, person: Profile, into: str) -> bool:
     for segment, since_ms in person.segments.items():
         case.put_membership(Membership(segment=segment, profile=person.key, is_in=False, since_ms=since_ms))
     case.segment_moves = []  # nobody left: they are somebody else from now on
-    case.put_tombstone(msgspec.structs.replace(person, merged_into=target, updated_ms=case.now_ms))
+    case.put_tombstone(msgspec.structs.replace(person, merged_into=target, segments={}, updated_ms=case.now_ms))
     told = Event(
         id=case.new_id(ids.EVENT),
         workspace=event.workspace,
@@ -38,6 +38,9 @@ def merge(case: Case, event: Event, person: Profile, into: str) -> bool:
 
 def absorb(case: Case, person: Profile, key: str, sweeper: Sweeper) -> None:
     """Take over what is known of a profile that has ended. Nobody writes it any more, so it may be read here."""
+    if key == person.key:  # of two that were merged into each other, this is the one that lives on
+        case.put_person(person)
+        return
     other = case.memory.profile(key)
     case.absorb(key)
     sweeper.forget_days(case, key)

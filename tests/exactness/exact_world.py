@@ -1,0 +1,213 @@
+"""The real thing and the reference model side by side: both go through the same history, and are compared."""
+
+from typing import Any
+
+import msgspec
+from exact_judge import Judge
+from exact_nodes import Died, Node, SteppingClock
+from random_histories import CAPS, SEGMENTS, Cancel, Decide, Edit, Happen, Merge, Move, Pass
+from random_rules import varied
+from reference_model import Model
+
+from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
+from posthorn.engine.people import EventContext, ProfileChange
+from posthorn.engine.ports import Store
+from posthorn.engine.profiles import user_profile
+from posthorn.engine.records import Append
+from posthorn.engine.resources import Automation, AutomationVersion, Cap, Segment, Workspace
+from posthorn.engine.shards import SHARDS
+from posthorn.testing.factories import WORKSPACE, an_event
+
+Json = dict[str, Any]
+_LAPSE_MS = 16_000  # longer than a lease
+_LOOK_MS = 61_000  # then a node looks at its whole queue again
+_MOST_BATCHES = 300
+ZONE = "Europe/Berlin"
+
+
+class ExactWorld:
+    """Two nodes, one store, one model."""
+
+    def __init__(self, store: Store, clock: SteppingClock, rules: list[Json]) -> None:
+        self.store = store
+        self.clock = clock
+        self.rules = {rule["id"]: rule for rule in rules}
+        self.model = Model(prefix=f"{WORKSPACE}/user/", time_zone=ZONE, caps=CAPS, segments=SEGMENTS)
+        self.judge = Judge(self.model)
+        self._names = 0
+        self._coming: list[Append] = []
+        self.nodes: list[Node] = []
+
+    async def begin(self) -> None:
+        """Store what is configured and start the nodes."""
+        fields = {"workspace": WORKSPACE, "created_ms": 0, "updated_ms": 0}
+        caps = tuple(msgspec.convert(cap, Cap) for cap in CAPS)
+        await self.store.insert(Workspace(id=WORKSPACE, name="w", time_zone=ZONE, caps=caps, **fields))
+        for name, conditions in SEGMENTS.items():
+            await self.store.insert(Segment(id=name, uid=name[4:], name=name, conditions=conditions, **fields))
+        for rule in self.rules.values():
+            await self.store.insert(_real(rule))
+            self.model.publish(rule)
+        self.nodes = [await self._node(), await self._node()]
+        await self._share()
+
+    async def renew_rules(self, rules: list[Json]) -> None:
+        """Pause all automations and publish others."""
+        for number in range(len(self.rules)):
+            await self._edit(Edit(number, 0, enabled=False))
+        self.rules = {rule["id"]: rule for rule in rules}
+        for rule in rules:
+            await self.store.insert(_real(rule))
+            self.model.publish(rule)
+        for node in self.nodes:
+            await node.directory.refresh(self.store)
+
+    async def _node(self) -> Node:
+        self._names += 1
+        node = Node(f"node_{self._names}", self.store, self.clock, self.judge.committed)
+        await node.directory.load(self.store)
+        return node
+
+    async def _share(self) -> None:
+        """Let both nodes have half of the shards, for a while."""
+        if all(len(node.ownership.epochs) == SHARDS // 2 for node in self.nodes):
+            return
+        names = [node.name for node in self.nodes]
+        for node in (*self.nodes, *self.nodes):
+            await node.ownership.renew(names)
+
+    async def go_through(self, move: Move) -> None:
+        """Make one move. Events that come one after the other come in together."""
+        if not isinstance(move, Happen | Merge):
+            await self._come_in()
+        match move:
+            case Happen():
+                changes = msgspec.convert(move.changes, ProfileChange) if move.changes else None
+                data = {"n": move.n, "k": move.k}
+                await self._append(f"u{move.user}", move.type, data, changes, move.late_ms)
+            case Merge():
+                changes = ProfileChange(merge_into=f"u{move.into}")
+                await self._append(f"u{move.user}", "alias", {"n": 0, "k": "x"}, changes, 0)
+            case Cancel():
+                await self._cancel(move.number)
+            case Pass():
+                self.clock.go_on(move.ms)
+            case Decide():
+                await self._decide(move)
+            case Edit():
+                await self._edit(move)
+
+    async def _cancel(self, number: int) -> None:
+        """Cancel one of the runs that wait, if there are any."""
+        waiting = [run for run in self.judge.runs.values() if run.state == "active"]
+        if waiting:
+            run = waiting[number % len(waiting)]
+            await self._append(run.user, "run.cancelled", {}, None, 0, cancels=(run.id or "",))
+            await self._come_in()
+
+    async def _append(
+        self,
+        user: str,
+        kind: str,
+        data: Json,
+        changes: ProfileChange | None,
+        late_ms: int,
+        cancels: tuple[str, ...] = (),
+    ) -> None:
+        now_ms = self.clock.now_ms()
+        context = EventContext(changes=changes, cancels=cancels)
+        event = an_event(
+            type=kind,
+            user=user,
+            payload=msgspec.json.encode(data),
+            received_ms=now_ms,
+            occurred_ms=now_ms - late_ms,
+            context=msgspec.json.encode(context),
+        )
+        self._coming.append(Append(event=event, profile=user_profile(WORKSPACE, user)))
+
+    async def _come_in(self) -> None:
+        for unit in self._coming:
+            if unit.event is not None:
+                self.judge.appended(unit.event)
+        await self.store.append(self._coming)
+        self._coming = []
+
+    async def _decide(self, move: Decide) -> None:
+        await self._share()
+        node = self.nodes[move.node]
+        other = self.nodes[1 - move.node]
+        node.store.meanwhile = (lambda: self._lose(move.node)) if move.accident == "loses shards" else other.decide
+        try:
+            await node.decide(move.room, move.accident)
+        except Died:
+            await self._replace(move.node)
+        if move.accident == "loses shards":
+            await self._replace(move.node)
+
+    async def _lose(self, number: int) -> None:
+        """Let the other node take the shards over and decide what this one is deciding."""
+        other = self.nodes[1 - number]
+        self.clock.go_on(_LAPSE_MS)
+        await other.ownership.renew([other.name])
+        while await other.decide():
+            pass
+
+    async def _replace(self, number: int) -> None:
+        """Start a new process in place of one that died, when its leases are over."""
+        self.clock.go_on(_LAPSE_MS)
+        self.nodes[number] = await self._node()
+        other = self.nodes[1 - number]
+        await other.ownership.renew([other.name])
+        await self._share()
+
+    async def _edit(self, move: Edit) -> None:
+        name = list(self.rules)[move.automation]
+        old = self.rules[name]
+        new = self.rules[name] = varied(old, move.variation, move.enabled)
+        fields = {"workspace": WORKSPACE, "parent": name, "created_ms": 0, "updated_ms": 0}
+        number = str(old["version"])
+        await self.store.insert(
+            AutomationVersion(id=f"autov_{name}_{number}", uid=number, automation=_real(old), **fields)
+        )
+        await self.store.replace(_real(new))
+        for node in self.nodes:
+            await node.directory.refresh(self.store)
+        self.model.publish(new)
+
+    async def settle_down(self) -> None:
+        """Decide all that waits, until nothing waits for the next days but what begins anew by itself."""
+        await self._come_in()
+        for hours in (0, 0.02, 0.1, 1, 1, 1, 2, 24, 24):
+            self.clock.go_on(int(hours * 3_600_000) + _LOOK_MS)
+            await self.drain()
+        self.clock.go_on(5_000)
+        await self.drain()
+        await self.judge.compare(self.store, self.clock.now_ms())
+
+    async def drain(self) -> None:
+        await self._share()
+        for _ in range(_MOST_BATCHES):
+            if not sum([await node.decide() for node in self.nodes]):
+                return
+        raise AssertionError("deciding does not come to an end")
+
+
+def _real(rule: Json) -> Automation:
+    """Write a rule as the resource that it would be stored as; one that sends at once in the simplest form."""
+    is_simple = rule["send"] is not None
+    trigger = rule["flow"]["triggers"][0]
+    return Automation(
+        id=rule["id"],
+        workspace=WORKSPACE,
+        created_ms=0,
+        updated_ms=0,
+        name=rule["id"],
+        enabled=rule["enabled"],
+        version=rule["version"],
+        conditions=rule["conditions"],
+        eligibility=msgspec.convert(rule["eligibility"], Eligibility),
+        trigger=EventTrigger(event_type=trigger["eventType"]) if is_simple else None,
+        send=SendStep(url=rule["send"]) if is_simple else None,
+        flow=msgspec.convert(rule["flow"], Flow) if not is_simple else None,
+    )

@@ -1,0 +1,396 @@
+"""A simple model of automations: lists of all that ever happened, and answers found by going through them.
+
+It knows the rules as JSON, as people write them, and shares no code with `posthorn.decide`; only calendars and the
+sticky hash, which have tests of their own. It is told in which order the work was done, and does the same.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from reference_limits import is_capped, not_eligible
+from reference_records import Going, Happened, Json, Now, Outcome, Person, absorb, counts_of
+from reference_rules import Facts, counts_in, holds, is_timed, looked_at, printed
+from reference_steps import Steps
+
+from posthorn.calendars import sticky_bucket, zone
+
+
+class Model:
+    """People, rules and runs."""
+
+    def __init__(self, *, prefix: str, time_zone: str, caps: list[Json], segments: dict[str, Json]) -> None:
+        self.prefix = prefix  #: of a profile's key, before the user
+        self.time_zone = time_zone
+        self.caps = caps
+        self.segments = segments
+        self.people: dict[str, Person] = {}
+        self.rules: dict[str, list[Json]] = {}  #: by automation: its versions, the newest last
+        self.runs: list[Going] = []
+        self.steps = Steps(self)
+
+    # ---- what people configure ----
+
+    def publish(self, automation: Json) -> None:
+        """Put a new version in force."""
+        versions = self.rules.setdefault(automation["id"], [])
+        versions.append(automation)
+        if len(versions) > 1 and automation["flow"].get("inFlight") == "exit":
+            for run in self.runs:
+                if run.automation == automation["id"] and run.state == "active":
+                    self.end(run, "cancelled")
+
+    def current(self, automation: str) -> Json:
+        return self.rules[automation][-1]
+
+    def in_force(self, run: Going) -> Json:
+        """Return the version that a run belongs to now."""
+        newest = self.current(run.automation)
+        if newest["flow"].get("inFlight") == "move":
+            return newest
+        return next(each for each in self.rules[run.automation] if each["version"] == run.version)
+
+    def enabled(self) -> list[Json]:
+        return [self.current(name) for name in sorted(self.rules) if self.current(name)["enabled"]]
+
+    # ---- one piece of work ----
+
+    def decide(
+        self, event: Happened, user: str, at_ms: int, moves: dict[str, bool], merged_into: str | None = None
+    ) -> Outcome:
+        """Do what follows from an event in the line of a user.
+
+        `merged_into` is whom a merge ended in: a node may not know yet that this one was merged, too.
+        """
+        outcome = Outcome(moved_to=self.gone_to(user))
+        if outcome.moved_to is not None:
+            return outcome
+        is_new = user not in self.people
+        person = self.people.setdefault(user, Person(user=user))
+        now = Now(at_ms=at_ms, person=person, event=event, moves=moves, outcome=outcome, is_touched=is_new)
+        into = event.changes.get("mergeInto")
+        if into is not None and event.user == user and self._merge(now, into, merged_into):
+            return outcome
+        if event.absorbs is not None:
+            if event.absorbs != user:
+                absorb(person, self.people[event.absorbs])
+                person.merged_into = None
+            now.is_touched = True
+        self.change(now, event.changes)
+        now.is_touched |= any(counts_in(rule, event, person.events) for rule in self.segments.values())
+        person.events.append(event)
+        for run in self._active(person):
+            if run.id in event.cancels:
+                self.end(run, "cancelled")
+        for run in self._active(person):
+            self._touch(now, run)
+        self._update_segments(now)
+        for automation in self.enabled():
+            self._try_triggers(now, automation)
+        self._react(now)
+        return outcome
+
+    def wake(self, run: Going | None, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+        """Do what follows when the timer of a run's present wait is due."""
+        outcome = Outcome(moved_to=self.gone_to(user))
+        person = self.people[user]
+        if outcome.moved_to is not None:
+            return outcome
+        if run is None or run.state != "active" or run.waits is None:
+            return outcome
+        if run.user != user:  # it is woken before its person is taken over
+            self.people[run.user].runs.remove(run)
+            person.runs.append(run)
+            run.user = user
+        now = Now(
+            at_ms=at_ms, person=person, event=self._told(person, "profile.changed", at_ms), moves=moves, outcome=outcome
+        )
+        kind, step = run.waits
+        if not self.current(run.automation)["enabled"]:
+            run.due_ms = at_ms + 60_000
+            return outcome
+        if kind == "absence":
+            self._admit(now, self.in_force(run), run.event, run)
+        elif step in ("$holdout", "$goal"):
+            self.end(run, "completed")
+        else:
+            self.steps.resume(now, run, came=None)
+        self._tell(now)
+        return outcome
+
+    def time_passes(self, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+        """Do what follows when time alone changes who is in a segment."""
+        outcome = Outcome(moved_to=self.gone_to(user))
+        person = self.people[user]
+        if outcome.moved_to is not None:
+            return outcome
+        event = self._told(person, "segment.changed", at_ms)
+        now = Now(at_ms=at_ms, person=person, event=event, moves=moves, outcome=outcome)
+        self._tell(now)
+        return outcome
+
+    def _told(self, person: Person, kind: str, at_ms: int) -> Happened:
+        return Happened(id="", type=kind, data=None, occurred_ms=at_ms, received_ms=at_ms, user=person.user)
+
+    def _tell(self, now: Now) -> None:
+        """Let automations react to what time or a run changed: it is an event, too."""
+        self._update_segments(now)
+        if now.changed or now.moved:
+            now.outcome.events.append(now.event)
+            self._react(now)
+
+    # ---- people ----
+
+    def change(self, now: Now, changes: Json) -> None:
+        """Change a profile; only sets, sums and time zones happen here."""
+        person, before = now.person, dict(now.person.attributes)
+        others = (person.zone, person.subscriptions)
+        person.subscriptions = person.subscriptions | changes.get("subscriptions", {})
+        person.attributes.update(changes.get("set", {}))
+        for name, amount in changes.get("increment", {}).items():
+            person.attributes[name] = person.attributes.get(name, 0) + amount
+        person.zone = changes.get("timeZone") or person.zone
+        now.is_touched |= person.attributes != before or (person.zone, person.subscriptions) != others
+        now.changed |= {name for name, value in person.attributes.items() if before.get(name) != value}
+
+    def gone_to(self, user: str) -> str | None:
+        """Say who somebody is now. Of two that were merged into each other the first by name lives on."""
+        person = self.people.get(user)
+        if person is None or person.merged_into is None:
+            return None
+        other = self.people.get(person.merged_into)
+        is_circle = other is not None and other.merged_into == user
+        return None if is_circle and user < person.merged_into else person.merged_into
+
+    def _merge(self, now: Now, into: str, merged_into: str | None) -> bool:
+        """End a profile in favour of another one; False when that one is this one already."""
+        chain = [into]
+        while (following := self.gone_to(chain[-1])) is not None and following not in chain:
+            chain.append(following)
+        end = merged_into if merged_into in chain else chain[-1]
+        if end == now.person.user:
+            return False
+        now.person.merged_into = end
+        now.person.segments = set()
+        told = self._told(now.person, "profile.merged", now.at_ms)
+        told.user, told.absorbs, told.occurred_ms = end, now.person.user, now.event.occurred_ms
+        told.received_ms = now.event.received_ms  # before what came in since then for the other one
+        now.outcome.events.append(told)
+        return True
+
+    def key_of(self, person: Person) -> str:
+        return f"{self.prefix}{person.user}"
+
+    def zone_of(self, person: Person) -> Any:
+        return zone(person.zone or self.time_zone)
+
+    def facts(self, now: Now, event: Happened, run: Going | None = None) -> Facts:
+        """Gather what conditions and templates see."""
+        person = now.person
+        seen = {
+            "event": {"type": event.type} | ({"data": event.data} if event.data is not None else {}),
+            "profile": {"id": person.user, "attributes": person.attributes, "subscriptions": person.subscriptions},
+            "counts": {kind: {"count": n} for kind, n in counts_of(person).items()},
+        }
+        if run is not None:
+            seen |= {
+                "run": {"key": run.key},
+                "steps": run.answers,
+                "automation": {"version": self.in_force(run)["version"]},
+            }
+        return Facts(seen=seen, events=person.events, segments=person.segments, now_ms=now.at_ms)
+
+    # ---- segments ----
+
+    def is_in(self, person: Person, segment: str, at_ms: int) -> bool:
+        nobody = self._told(person, "", at_ms)
+        now = Now(at_ms=at_ms, person=person, event=nobody, moves={}, outcome=Outcome())
+        return holds(self.segments[segment], self.facts(now, nobody))
+
+    def _update_segments(self, now: Now) -> None:
+        looks_at_all = now.is_touched
+        for segment in sorted(self.segments):
+            is_in = self.is_in(now.person, segment, now.at_ms)
+            is_due = looks_at_all or now.event.type in ("segment.changed", looked_at(self.segments[segment]))
+            if is_timed(self.segments[segment]) and not (is_due and now.moves.get(segment) is is_in):
+                continue  # when time moves somebody is not for the model to say, only whether it is right
+            if is_in != (segment in now.person.segments):
+                now.is_touched = True
+                now.moved.append((segment, is_in))
+                (now.person.segments.add if is_in else now.person.segments.discard)(segment)
+
+    # ---- entering ----
+
+    def _try_triggers(self, now: Now, automation: Json) -> None:
+        kind = now.event.type
+        triggers = [one for one in automation["flow"]["triggers"] if one.get("eventType") == kind]
+        fires = [one for one in triggers if one["type"] != "count" or self._is_nth(now, one)]
+        if fires:
+            self._try(now, automation, fires[0])
+        elif triggers:
+            self.record(now, automation, now.event, "not_matched", "count_differs")
+
+    def _is_nth(self, now: Now, trigger: Json) -> bool:
+        number = counts_of(now.person)[trigger["eventType"]]
+        return number == trigger["count"] or (trigger.get("every", False) and number % trigger["count"] == 0)
+
+    def _try(self, now: Now, automation: Json, trigger: Json) -> None:
+        facts = self.facts(now, now.event)
+        if automation["conditions"] is not None and not holds(automation["conditions"], facts):
+            self.record(now, automation, now.event, "not_matched", "condition_failed")
+        elif trigger["type"] == "absence":
+            self._watch(now, automation, trigger)
+        else:
+            self._admit(now, automation, now.event, None)
+
+    def _react(self, now: Now) -> None:
+        for _ in range(10):
+            if now.is_touched:
+                self._update_segments(now)
+            changed, moved = now.changed, now.moved
+            now.changed, now.moved = set(), []
+            if not changed and not moved:
+                return
+            for automation in self.enabled():
+                found = [one for one in automation["flow"]["triggers"] if _is_changed(now.person, one, changed)]
+                self._try_once(now, automation, found)
+            for automation in self.enabled():
+                found = [one for one in automation["flow"]["triggers"] if _is_moved(one, moved)]
+                self._try_once(now, automation, found)
+
+    def _try_once(self, now: Now, automation: Json, found: list[Json]) -> None:
+        """Let an automation react, but only once to one piece of work."""
+        if found and automation["id"] in now.reacted:
+            self.record(now, automation, now.event, "not_eligible", "circle")
+        elif found:
+            now.reacted.add(automation["id"])
+            self._try(now, automation, found[0])
+
+    def _watch(self, now: Now, automation: Json, trigger: Json) -> None:
+        key = printed(trigger["key"], self.facts(now, now.event))
+        due_ms = now.event.received_ms + trigger["seconds"] * 1000
+        waiting = [
+            run
+            for run in self._active(now.person)
+            if run.automation == automation["id"] and run.key == key and run.waits == ("absence", "$absence")
+        ]
+        run = waiting[0] if waiting else self._begin(now, automation, key)
+        run.event, run.version = now.event, automation["version"]
+        run.waits, run.due_ms = ("absence", "$absence"), due_ms
+        self.record(now, automation, now.event, "fired", "entered")
+
+    def _begin(self, now: Now, automation: Json, key: str) -> Going:
+        run = Going(
+            automation=automation["id"],
+            version=automation["version"],
+            key=key,
+            user=now.person.user,
+            entered_ms=now.at_ms,
+            event=now.event,
+            order=len(self.runs),
+        )
+        self.runs.append(run)
+        now.person.runs.append(run)
+        now.outcome.new_runs.append(run)
+        return run
+
+    def _admit(self, now: Now, automation: Json, event: Happened, run: Going | None) -> None:
+        rule = automation["eligibility"]
+        key = printed(rule["key"], self.facts(now, event)) if rule["type"] == "once_per_key" else ""
+        reason = not_eligible(now.person, automation, key, event.received_ms, self.zone_of(now.person))
+        if reason is not None:
+            self.record(now, automation, event, "not_eligible", reason)
+            if run is not None:
+                self.end(run, "exited")
+            return
+        if automation["send"] is not None:
+            if self.is_capped(now, automation):
+                self.record(now, automation, event, "not_eligible", "capped")
+                return
+            now.outcome.urls.append(printed(automation["send"], self.facts(now, event)))
+            self.record(now, automation, event, "fired", "matched")
+            self.count_message(now, automation)
+        if rule["type"] != "always":
+            now.person.firings.append((automation["id"], key, event.received_ms))
+        if automation["send"] is not None:
+            return
+        run = run or self._begin(now, automation, key)
+        run.waits = run.due_ms = None
+        percent = automation["flow"].get("holdoutPercent", 0)
+        if sticky_bucket(f"{automation['id']}/$holdout/{self.key_of(now.person)}", 10_000) < percent * 100:
+            self._hold_out(now, automation, event, run)
+            return
+        self.record(now, automation, event, "fired", "entered")
+        self.steps.go(now, run, automation["flow"]["steps"])
+
+    def _hold_out(self, now: Now, automation: Json, event: Happened, run: Going) -> None:
+        self.record(now, automation, event, "not_eligible", "held_out")
+        goal = automation["flow"].get("goal")
+        if goal is None:
+            self.end(run, "completed")
+        else:
+            run.waits, run.due_ms = ("time", "$holdout"), now.at_ms + goal["withinSeconds"] * 1000
+
+    def record(self, now: Now, automation: Json, event: Happened, outcome: str, reason: str) -> None:
+        now.outcome.decisions.append((automation["id"], automation["version"], event.id, outcome, reason))
+
+    # ---- runs that wait ----
+
+    def _active(self, person: Person) -> list[Going]:
+        found = [run for run in person.runs if run.state == "active"]
+        return sorted(found, key=lambda run: (run.id is None, run.id or "", run.order))
+
+    def _touch(self, now: Now, run: Going) -> None:
+        """Let an event move or end a run."""
+        automation, event = self.in_force(run), now.event
+        flow = automation["flow"]
+        goal = flow.get("goal")
+        if goal is not None and goal["eventType"] == event.type:
+            in_time = event.received_ms <= run.entered_ms + goal["withinSeconds"] * 1000
+            run.is_goal_reached |= in_time
+            if in_time and goal.get("endsRun", True):
+                self.end(run, "completed")
+                return
+        if event.type in flow.get("exitOn", ()) and self._is_for(now, run, flow.get("exitKey")):
+            self.end(run, "exited")
+        elif run.waits == ("absence", "$absence"):
+            absences = [one for one in flow["triggers"] if one["type"] == "absence" and event.type in one["without"]]
+            if any(self._is_for(now, run, one["key"]) for one in absences):
+                self.end(run, "exited")
+        elif run.waits is not None and run.waits[0] == "event":
+            self.steps.resume(now, run, came=event)
+
+    def _is_for(self, now: Now, run: Going, key: str | None) -> bool:
+        return key is None or printed(key, self.facts(now, now.event)) == run.key
+
+    def come_to_the_end(self, now: Now, run: Going) -> None:
+        """End a run, or let it wait for its goal."""
+        goal = self.in_force(run)["flow"].get("goal")
+        if goal is not None and not run.is_goal_reached:
+            until_ms = run.entered_ms + goal["withinSeconds"] * 1000
+            if until_ms > now.at_ms:
+                run.waits, run.due_ms = ("goal", "$goal"), until_ms
+                return
+        self.end(run, "completed")
+
+    def end(self, run: Going, state: str) -> None:
+        run.state, run.waits, run.due_ms = state, None, None
+
+    # ---- caps ----
+
+    def is_capped(self, now: Now, automation: Json) -> bool:
+        return is_capped(now, automation, self.caps, self.zone_of(now.person))
+
+    def count_message(self, now: Now, automation: Json) -> None:
+        flow = automation["flow"]
+        now.is_touched = True
+        now.person.messages.append((now.at_ms, flow.get("channel"), tuple(flow.get("tags", ()))))
+
+
+def _is_changed(person: Person, trigger: Json, changed: set[str]) -> bool:
+    if trigger["type"] != "attribute" or trigger["attribute"] not in changed:
+        return False
+    return "to" not in trigger or person.attributes.get(trigger["attribute"]) in trigger["to"]
+
+
+def _is_moved(trigger: Json, moved: Iterable[tuple[str, bool]]) -> bool:
+    return trigger["type"] == "segment" and (trigger["segment"], trigger.get("moves", "enters") == "enters") in moved

@@ -1,0 +1,106 @@
+"""What the reference model keeps: people with all that ever happened to them, and runs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+DEEPEST = 10  #: through how many automations an emitted event may come
+
+
+@dataclass(kw_only=True)
+class Happened:
+    """An event."""
+
+    id: str
+    type: str
+    data: Json | None
+    occurred_ms: int
+    received_ms: int
+    user: str
+    changes: Json = field(default_factory=dict)
+    absorbs: str | None = None
+    cancels: tuple[str, ...] = ()  #: ids of runs
+    depth: int = 0
+
+
+@dataclass(kw_only=True)
+class Person:
+    """Somebody, with all that ever happened to them."""
+
+    user: str
+    attributes: Json = field(default_factory=dict)
+    subscriptions: dict[str, str] = field(default_factory=dict)
+    zone: str | None = None
+    merged_into: str | None = None
+    events: list[Happened] = field(default_factory=list)
+    messages: list[tuple[int, str | None, tuple[str, ...]]] = field(default_factory=list)  #: when, channel, tags
+    firings: list[tuple[str, str, int]] = field(default_factory=list)  #: automation, key, when it was received
+    segments: set[str] = field(default_factory=set)
+    runs: "list[Going]" = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Going:
+    """A run."""
+
+    automation: str
+    version: int
+    key: str
+    user: str
+    entered_ms: int
+    event: Happened
+    order: int
+    state: str = "active"
+    waits: tuple[str, str] | None = None  #: for what, at which step
+    due_ms: int | None = None
+    is_goal_reached: bool = False
+    answers: Json = field(default_factory=dict)
+    id: str | None = None  #: the real one's, once it is known
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What follows from one piece of work."""
+
+    decisions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    events: list[Happened] = field(default_factory=list)  #: without ids
+    new_runs: list[Going] = field(default_factory=list)
+    moved_to: str | None = None
+
+
+@dataclass(kw_only=True)
+class Now:
+    """The piece of work under way."""
+
+    at_ms: int
+    person: Person
+    event: Happened
+    moves: dict[str, bool]  #: segments that time moved, as the real thing says
+    outcome: Outcome
+    is_touched: bool = False  #: whether anything of the profile is other than before: then all segments are looked at
+    changed: set[str] = field(default_factory=set)
+    reacted: set[str] = field(default_factory=set)
+    moved: list[tuple[str, bool]] = field(default_factory=list)
+
+
+def counts_of(person: Person) -> dict[str, int]:
+    """Count a person's events by type."""
+    counts: dict[str, int] = {}
+    for event in person.events:
+        counts[event.type] = counts.get(event.type, 0) + 1
+    return counts
+
+
+def absorb(person: Person, other: Person) -> None:
+    """Let a person take over all that ever happened to another one; where both know something, theirs holds."""
+    person.events += other.events
+    person.messages = sorted(person.messages + other.messages, key=lambda one: one[0])
+    person.firings += other.firings
+    person.attributes = {**other.attributes, **person.attributes}
+    person.subscriptions = {**other.subscriptions, **person.subscriptions}
+    person.zone = person.zone or other.zone
+    for run in other.runs:
+        run.user = person.user
+    person.runs += other.runs
+    other.events, other.messages, other.firings, other.runs = [], [], [], []
