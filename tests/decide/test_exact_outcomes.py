@@ -8,6 +8,7 @@ from deciding_world import World
 
 from posthorn.engine.flows import Once
 from posthorn.engine.people import EventContext, ProfileChange
+from posthorn.engine.profiles import user_profile
 from posthorn.engine.resources import Automation, AutomationVersion, Cap, Workspace
 from posthorn.testing.factories import WORKSPACE
 
@@ -208,3 +209,34 @@ async def test_a_goal_that_does_not_end_the_run_is_remembered_while_it_waits_for
         await world.decide_all()
     assert world.runs() == [("", "completed")]
     assert "goal" in world.footprints()
+
+
+async def test_of_two_who_were_merged_into_each_other_at_two_nodes_one_takes_over_the_other_and_is_in_its_segments(
+    world: World,
+) -> None:
+    await world.segment("busy", counted(2))
+    for one, other in (("a", "b"), ("b", "a")):
+        await world.happen(user=one)
+        await world.happen(user=one)
+        await world.decide_all()
+        tombstone = msgspec.structs.replace(
+            world.person(one), merged_into=user_profile(WORKSPACE, other), segments={}
+        )  # as two nodes leave it that decide at the same time
+        world.store._tables.profiles[tombstone.key] = tombstone
+        world.store._tables.members.clear()
+    for one, other in (("a", "b"), ("b", "a")):
+        told = msgspec.json.encode(EventContext(absorbs=user_profile(WORKSPACE, one)))
+        await world.happen(type="profile.merged", user=other, context=told)
+    await world.decide_all()
+    assert await world.count("a", "order.paid") == 4
+    assert list(world.person("a").segments) == ["seg_busy"]
+    assert [profile for _, profile in world.store._tables.members] == [user_profile(WORKSPACE, "a")]
+
+
+async def test_whoever_was_merged_into_another_one_is_in_no_segment(world: World) -> None:
+    await world.segment("busy", counted(1))
+    await world.happen(user="a")
+    await world.happen(type="alias", user="a", **changing(merge_into="b"))
+    await world.decide_all()
+    assert world.person("a").segments == {}
+    assert list(world.person("b").segments) == ["seg_busy"]

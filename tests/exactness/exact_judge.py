@@ -36,11 +36,12 @@ class Judge:
     def committed(self, real: Decided, now_ms: int) -> None:
         """Compare one outcome that was committed."""
         self.works += 1
-        outcome = self._expected(real, now_ms)
-        moved_to = real.moved_to.partition("/user/")[2] if real.moved_to is not None else None
-        self._same("moved to", moved_to, outcome.moved_to, real)
         if real.moved_to is not None:
+            person = self.model.people[real.work.profile.partition("/user/")[2]]
+            self._same("moved to", real.moved_to.partition("/user/")[2], person.merged_into, real)
             return
+        outcome = self._expected(real, now_ms)
+        self._same("moved to", None, outcome.moved_to, real)
         if not isinstance(real.work, Timer):
             del self.waiting[real.work.id]
         self._compare_events(real, outcome)
