@@ -10,7 +10,7 @@ from posthorn.engine.flows import Once, OncePerPeriod
 from posthorn.engine.listening import call_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.profiles import user_profile
-from posthorn.engine.records import DeliveryState
+from posthorn.engine.records import DeliveryState, OutgoingRequest
 from posthorn.engine.resources import Cap, Workspace
 from posthorn.templating import ContentRequest, ContentResponse
 from posthorn.testing.factories import WORKSPACE
@@ -495,9 +495,11 @@ async def test_a_connector_is_called_with_its_inputs_and_the_secret_is_sealed(wo
     [request] = world.requests()
     assert request.url == "https://api.telegram.org/bot••••••/sendMessage"
     assert msgspec.json.decode(request.body or "")["text"] == 'Hi "Ann"'
-    assert request.account is None
+    assert (request.account, request.paced_by) == (None, None)
     [row] = world.store._tables.deliveries.values()
     assert row.rendered.sealed is not None
+    real = msgspec.json.decode(world.key_ring.open(row.rendered.sealed, context=row.id), type=OutgoingRequest)
+    assert real.paced_by == {"input.chat_id": "42"}  # what Telegram counts one message a second by
 
 
 async def test_people_who_are_merged_into_each_other_stay_one_person_and_the_queue_goes_on(world: World) -> None:

@@ -118,6 +118,32 @@ async def test_a_secret_that_a_vendor_repeats_is_masked_in_what_is_kept(world: W
     assert "11111111" not in (attempt.detail or "")
 
 
+async def test_a_vendor_s_rate_puts_a_delivery_off_without_an_attempt(world: World) -> None:
+    slack = {"token": "xoxb-1"}
+    world.transport.script(response(200, body=b'{"ok": true}'))
+    work = a_call(world, "slack/send_message", slack, paced_by={"input.channel": "C1"})
+    assert told(await attempted(world, work))[0] == "delivered"
+    second, third = _renamed(world, work, "dlv_2"), _renamed(world, work, "dlv_3")
+    world.transport.script(response(200, body=b'{"ok": true}'))
+    assert told(await attempted(world, second))[0] == "delivered"  # within patience
+    outcome = await attempted(world, third)
+    assert outcome.settlement.attempt is None
+    due_ms = outcome.settlement.next_due_ms
+    assert due_ms is not None
+    assert START_MS + SECOND_MS < due_ms < START_MS + 2 * SECOND_MS
+    world.clock.advance(2)
+    world.transport.script(response(200, body=b'{"ok": true}'))
+    assert told(await attempted(world, third))[0] == "delivered"
+
+
+def _renamed(world: World, work: DeliveryWork, name: str) -> DeliveryWork:
+    rendered = work.rendered
+    assert rendered is not None
+    assert rendered.sealed is not None
+    sealed = world.key_ring.seal(world.key_ring.open(rendered.sealed, context=work.id), context=name)
+    return msgspec.structs.replace(work, id=name, rendered=msgspec.structs.replace(rendered, sealed=sealed))
+
+
 WECHAT = {"app_id": "wx1234567890abcdef", "app_secret": "0123456789abcdef0123456789abcdef"}
 
 

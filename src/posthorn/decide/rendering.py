@@ -166,7 +166,10 @@ def _render_call(
     if isinstance(shown, RenderFailed):
         return shown
     account = {name: str(value) for name, value in credentials.values.items() if value}  # a mask becomes plain text
-    return Rendered(real=msgspec.structs.replace(real, account=account), shown=_readable(shown))
+    counted = {rate.key for rate in call.action.rates}
+    paced_by = {key: str(value) for name, value in inputs.values.items() if (key := f"input.{name}") in counted}
+    real = msgspec.structs.replace(real, account=account, paced_by=paced_by or None)
+    return Rendered(real=real, shown=_readable(shown))
 
 
 def _credentials(call: CompiledCall, values: Mapping[str, str]) -> Filled | NotFilled:

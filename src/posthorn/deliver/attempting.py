@@ -8,6 +8,7 @@ from posthorn import ids
 from posthorn.clock import SECOND_MS, Clock
 from posthorn.deliver.calling import Tokens, hidden
 from posthorn.deliver.classify import Verdict, finish_of, judge, judge_answer, retry_after_ms
+from posthorn.deliver.pacing import Pace, put_off_ms
 from posthorn.deliver.preparing import STORED_RESPONSE_BYTES, Prepared, prepare, requested
 from posthorn.deliver.targets import LaneRules, LaneRulesSource, schedule_in_ms
 from posthorn.deliver.transport import OutboundResponse, PhaseTimings, Refusal, Transport, TransportFailure
@@ -32,7 +33,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Attempter:
-    """Makes attempts. Holds no state of its own between them."""
+    """Makes attempts. Between them it holds nothing but tokens and turns, which can be had again."""
 
     def __init__(
         self,
@@ -43,7 +44,9 @@ class Attempter:
         key_ring: KeyRing,
         clock: Clock,
         random: Callable[[], float],
+        share: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        """Make one; `share` tells which part of all deliveries this node makes, above 0 and at most 1."""
         self._transport = transport
         self._lanes = lanes
         self._directory = directory
@@ -51,6 +54,7 @@ class Attempter:
         self._clock = clock
         self._random = random
         self._tokens = Tokens(transport, clock)
+        self._pace = Pace(clock, share)
 
     async def is_gone(self, lane: str) -> bool:
         """Tell whether a lane without rules is deleted for certain. Raises StoreUnavailable."""
@@ -61,10 +65,16 @@ class Attempter:
         return self._lanes.rules(lane, self._clock.now_ms())
 
     async def attempt(self, work: DeliveryWork, rules: LaneRules, epoch: int) -> Outcome:
-        """Try once to deliver."""
-        started_ms = self._clock.now_ms()
+        """Try once to deliver, or put it off until its vendor wants to be called again."""
         request = requested(work, key_ring=self._key_ring)
         called = request.called if request is not None else None
+        if request is not None and called is not None:
+            while seconds := self._pace.wait_seconds(work.id, called, request.real.paced_by):
+                if not self._pace.may_wait(seconds):
+                    settlement = settlements.deferred(work, epoch, self._clock.now_ms() + put_off_ms(seconds))
+                    return Outcome(settlement=settlement, finish=Finish.NOTHING_LEARNED)
+                await self._pace.wait(work.id, seconds)
+        started_ms = self._clock.now_ms()
         token = await self._tokens.token(called) if called is not None and called.needs_token else None
         if isinstance(token, TransportFailure):
             refusal = Refusal(code=token.code, detail=token.detail)

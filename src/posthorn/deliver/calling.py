@@ -105,7 +105,7 @@ class Tokens:
 
     async def token(self, called: Called) -> str | TransportFailure:
         """Return a token for an account, or why there is none."""
-        name = _name_of(called)
+        name = account_name(called)
         kept = self._kept.get(name)
         if kept is not None and self._clock.now_ms() < kept[1]:
             return kept[0]
@@ -119,7 +119,7 @@ class Tokens:
 
     def drop(self, called: Called) -> None:
         """Forget a token that the vendor takes no more."""
-        self._kept.pop(_name_of(called), None)
+        self._kept.pop(account_name(called), None)
 
     async def _exchange(self, called: Called) -> Token | TransportFailure:
         exchange = called.connector.token
@@ -170,5 +170,6 @@ def _token_request(called: Called) -> OutboundRequest | TransportFailure:
     )
 
 
-def _name_of(called: Called) -> bytes:
+def account_name(called: Called) -> bytes:
+    """Return a short name of a connector's account that tells nothing of its secrets."""
     return sha256(msgspec.json.encode([called.connector.name, sorted(called.account.items())])).digest()

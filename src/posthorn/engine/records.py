@@ -118,6 +118,8 @@ class OutgoingRequest(Struct, frozen=True, kw_only=True):
     account: dict[str, str] | None = None
     """The connector's credentials, for what each attempt computes anew and for what must be hidden. Only in what is
     sealed."""
+    paced_by: dict[str, str] | None = None
+    """Inputs that a rate of the connector counts by, as "input.<name>". Only in what is sealed."""
 
 
 class Claim(Struct, frozen=True, kw_only=True, gc=False):

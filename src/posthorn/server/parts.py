@@ -22,6 +22,7 @@ from posthorn.engine.following import Follower
 from posthorn.engine.hints import Hints
 from posthorn.engine.membership import Membership, new_node
 from posthorn.engine.ownership import Ownership
+from posthorn.engine.shards import SHARDS
 from posthorn.lifecycle import Startable
 from posthorn.maintain.pruner import Pruner
 from posthorn.manage.broker_rules import broker_gate
@@ -237,6 +238,7 @@ class Parts:
                 key_ring=self.founding.key_ring,
                 clock=self.clock,
                 random=random.random,
+                share=lambda: max(len(self.delivering.epochs), 1) / SHARDS,
             ),
             settler=Settler(store=self.store, telemetry=self.telemetry, on_gone=operational.endpoint_gone),
             hints=self.to_deliver,
