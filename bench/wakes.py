@@ -129,7 +129,7 @@ def measure(stores, *, waiting: int, rate: int, seconds: int) -> dict:
         automation = cluster.post("/api/v1/automation", {"name": "wakes", "flow": flow})["id"]
         workspace = _workspace(cluster, database)
         cluster.stop()
-        fill_seconds = max(_LEAD_SECONDS, (waiting + rate * seconds) // 25_000 + _LEAD_SECONDS)
+        fill_seconds = max(_LEAD_SECONDS, (waiting + rate * seconds) // 10_000 + _LEAD_SECONDS)
         start_ms = int((time.time() + fill_seconds) * 1000)
         made = rows(workspace, automation, waiting=waiting, waking=rate * seconds, rate=rate, start_ms=start_ms)
         if database is None:

@@ -128,3 +128,47 @@ async def test_a_call_that_nothing_would_come_of_is_refused(http: httpx.AsyncCli
     await http.post("/automation", json=plain)
     assert (await http.post("/automation/plain/trigger", json={"user": "a"})).status_code == 409
     assert (await http.get("/event")).json()["data"] == []
+
+
+async def _pass_time(world: World, node: DecidingNode, seconds: float) -> None:
+    await node.decide()
+    world.clock.advance(seconds)
+    for _ in range(3):  # a page of the runs, then each of them
+        await node.decide()
+
+
+async def test_a_pause_holds_runs_and_its_end_lets_them_go_on_at_once(
+    http: httpx.AsyncClient, world: World, node: DecidingNode, automation: str
+) -> None:
+    await node.happen("signed_up", "a", {"n": 1})
+    assert (await http.patch(f"/automation/{automation}", json={"enabled": False})).status_code == 200
+    await _pass_time(world, node, 2 * 3600)
+    [row] = (await http.get("/automation/welcome/run")).json()["data"]
+    assert row["state"] == "active"
+    run = (await http.get(f"/run/{row['id']}")).json()
+    assert (run["waits"]["step"], run["waits"]["isHeld"]) == ("later", True)
+    assert (await http.patch(f"/automation/{automation}", json={"enabled": True})).status_code == 200
+    await _pass_time(world, node, 2)
+    [row] = (await http.get("/automation/welcome/run")).json()["data"]
+    assert row["state"] == "exited"
+
+
+async def test_runs_of_an_automation_that_is_deleted_are_cancelled_with_it(
+    http: httpx.AsyncClient, world: World, node: DecidingNode, automation: str
+) -> None:
+    await node.happen("signed_up", "a", {"n": 1})
+    [row] = (await http.get("/automation/welcome/run")).json()["data"]
+    assert (await http.delete(f"/automation/{automation}")).status_code == 204
+    await _pass_time(world, node, 2)
+    run = (await http.get(f"/run/{row['id']}")).json()
+    assert (run["state"], run["path"][-1]["detail"]) == ("cancelled", "the automation is deleted")
+
+
+async def test_runs_of_a_version_that_ends_its_runs_are_cancelled_when_the_next_one_is_published(
+    http: httpx.AsyncClient, world: World, node: DecidingNode, automation: str
+) -> None:
+    flow = {**WELCOME["flow"], "inFlight": "exit"}
+    await node.happen("signed_up", "a", {"n": 1})
+    assert (await http.patch(f"/automation/{automation}", json={"flow": flow})).status_code == 200
+    await _pass_time(world, node, 2)
+    assert (await http.get("/automation/welcome/run-count")).json()["cancelled"] == 1

@@ -14,7 +14,7 @@ from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
 from posthorn.engine.flows import Flow, SendStep
 from posthorn.engine.hints import Hints
-from posthorn.engine.listening import published_type
+from posthorn.engine.listening import changed_type, published_type
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.people import Profile
 from posthorn.engine.profiles import automation_profile, profile_of, user_profile
@@ -132,6 +132,13 @@ class World:
         profile = automation_profile(automation.workspace, automation.id)
         await self.store.append([Append(event=event, profile=profile)])
         await self.decide_all()
+
+    async def look_at_runs(self, automation: str) -> None:
+        """Tell deciding that an automation changed in a way that concerns its runs."""
+        event = an_event(type=changed_type(automation), received_ms=self.clock.now_ms(), user=None)
+        await self.store.append([Append(event=event, profile=automation_profile(WORKSPACE, automation))])
+        await self.decide_all()
+        await self.pass_time(2)
 
     async def publish_segment(self, segment: str) -> None:
         """Tell deciding that a segment is new, and let it look at everybody."""

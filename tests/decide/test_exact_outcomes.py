@@ -183,7 +183,7 @@ async def test_the_runs_of_an_older_version_wait_too_when_the_automation_is_paus
     await world.pass_time(2 * HOUR)
     assert world.urls() == []
     await publish(world, paused, enabled=True)
-    await world.pass_time(61)
+    await world.look_at_runs(automation.id)
     assert world.urls() == ["https://example.test/later"]
 
 

@@ -11,7 +11,7 @@ from posthorn.engine.listening import call_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import DeliveryState, OutgoingRequest
-from posthorn.engine.resources import Cap, Workspace
+from posthorn.engine.resources import Cap, Kind, Workspace
 from posthorn.templating import ContentRequest, ContentResponse
 from posthorn.testing.factories import WORKSPACE
 
@@ -317,8 +317,73 @@ async def test_a_paused_automation_lets_nobody_in_and_its_runs_wait(world: World
     assert world.requests() == []
     assert world.runs() == [("", "active")]
     await world.change(msgspec.structs.replace(automation, enabled=True))
-    await world.pass_time(61)
+    await world.look_at_runs(automation.id)
     assert len(world.requests()) == 1
+
+
+async def test_a_run_that_nobody_told_of_the_end_of_a_pause_sees_it_within_the_hour(world: World) -> None:
+    automation = await world.flow(triggers=[on()], steps=[wait(HOUR), send()])
+    await world.happen()
+    await world.decide_all()
+    await world.change(msgspec.structs.replace(automation, enabled=False))
+    await world.pass_time(2 * HOUR)
+    await world.change(msgspec.structs.replace(automation, enabled=True))
+    await world.pass_time(HOUR)
+    assert len(world.requests()) == 1
+
+
+async def test_what_a_run_waits_for_may_come_during_a_pause_and_is_not_lost(world: World) -> None:
+    answer = {"type": "wait_for_event", "name": "w", "eventTypes": ["paid"], "seconds": DAY}
+    answer |= {"onEvent": [send("thanks")], "onTimeout": [send("sorry")]}
+    automation = await world.flow(triggers=[on()], steps=[answer])
+    await world.happen()
+    await world.decide_all()
+    await world.change(msgspec.structs.replace(automation, enabled=False))
+    await world.happen(type="paid")
+    await world.decide_all()
+    await world.pass_time(2 * DAY)
+    assert world.requests() == []
+    assert world.runs() == [("", "active")]
+    await world.change(msgspec.structs.replace(automation, enabled=True))
+    await world.look_at_runs(automation.id)
+    assert world.urls() == ["https://example.test/thanks"]
+    assert world.runs() == [("", "completed")]
+
+
+async def test_an_answer_that_comes_during_a_pause_is_not_lost(world: World) -> None:
+    automation = await world.flow(triggers=[on()], steps=[send("ask", waitForAnswer=True), send("then")])
+    await world.happen()
+    await world.decide_all()
+    await world.change(msgspec.structs.replace(automation, enabled=False))
+    await world.deliver(status=200, body=b"{}")
+    await world.decide_all()
+    assert len(world.requests()) == 1
+    await world.change(msgspec.structs.replace(automation, enabled=True))
+    await world.look_at_runs(automation.id)
+    assert len(world.requests()) == 2
+
+
+async def test_runs_of_a_deleted_automation_end_at_once(world: World) -> None:
+    automation = await world.flow(triggers=[on()], steps=[wait(30 * DAY), send()])
+    for number in range(450):  # several pages
+        await world.happen(user=f"u{number}")
+    await world.decide_all()
+    assert await world.store.delete(Kind.AUTOMATION, WORKSPACE, automation.id)
+    await world.directory.refresh(world.store)
+    await world.look_at_runs(automation.id)
+    assert {state for _, state in world.runs()} == {"cancelled"}
+    assert world.store._tables.timers == {}
+
+
+async def test_runs_of_a_version_that_ends_its_runs_end_at_once(world: World) -> None:
+    old = await world.flow(triggers=[on()], steps=[wait(30 * DAY), send()], inFlight="exit")
+    await world.keep_version(old)
+    await world.happen()
+    await world.decide_all()
+    await world.change(msgspec.structs.replace(old, version=2))
+    await world.happen(user="another")
+    await world.look_at_runs(old.id)
+    assert sorted(state for _, state in world.runs()) == ["active", "cancelled"]
 
 
 async def test_a_template_that_cannot_be_filled_in_ends_the_run_and_says_where(world: World) -> None:

@@ -10,9 +10,10 @@ from random_rules import varied
 from reference_model import Model
 
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
+from posthorn.engine.listening import changed_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.ports import Store
-from posthorn.engine.profiles import user_profile
+from posthorn.engine.profiles import automation_profile, user_profile
 from posthorn.engine.records import Append
 from posthorn.engine.resources import Automation, AutomationVersion, Cap, Segment, Workspace
 from posthorn.engine.shards import SHARDS
@@ -174,6 +175,9 @@ class ExactWorld:
         for node in self.nodes:
             await node.directory.refresh(self.store)
         self.model.publish(new)
+        # As the API does: runs that were held go on, those of a version that ends them end.
+        told = an_event(type=changed_type(name), user=None, received_ms=self.clock.now_ms())
+        await self.store.append([Append(event=told, profile=automation_profile(WORKSPACE, name))])
 
     async def settle_down(self) -> None:
         """Decide all that waits, until nothing waits for the next days but what begins anew by itself."""

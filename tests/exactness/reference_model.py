@@ -105,8 +105,7 @@ class Model:
             at_ms=at_ms, person=person, event=self._told(person, "profile.changed", at_ms), moves=moves, outcome=outcome
         )
         kind, step = run.waits
-        if not self.current(run.automation)["enabled"]:
-            run.due_ms = at_ms + 60_000
+        if self.holds(now, run):
             return outcome
         if kind == "absence":
             self._admit(now, self.in_force(run), run.event, run)
@@ -116,6 +115,17 @@ class Model:
             self.steps.resume(now, run, came=None)
         self._tell(now)
         return outcome
+
+    def look(self, run: Going, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+        """Let a run go on that only a paused automation held."""
+        return self.wake(run if run.is_held else None, user, at_ms, moves)
+
+    def holds(self, now: Now, run: Going) -> bool:
+        """Hold a run that would go on while its automation is paused; it is woken each hour to see whether it is."""
+        run.is_held = not self.current(run.automation)["enabled"]
+        if run.is_held:
+            run.due_ms = now.at_ms + 3_600_000
+        return run.is_held
 
     def time_passes(self, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
         """Do what follows when time alone changes who is in a segment."""

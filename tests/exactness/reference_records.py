@@ -53,6 +53,7 @@ class Going:
     state: str = "active"
     waits: tuple[str, str] | None = None  #: for what, at which step
     due_ms: int | None = None
+    is_held: bool = False  #: what it waited for is there, and its automation is paused
     is_goal_reached: bool = False
     answers: Json = field(default_factory=dict)
     id: str | None = None  #: the real one's, once it is known

@@ -51,6 +51,11 @@ class Steps:
             if "conditions" in step and not holds(step["conditions"], self._model.facts(now, came, run)):
                 return
             run.answers = {**run.answers, step["name"]: {"event": {"data": came.data}}}
+            run.waits = ("came", step["name"])
+            if self._model.holds(now, run):
+                return
+            rest = step.get("onEvent", []) + rest
+        elif run.waits is not None and run.waits[0] == "came":
             rest = step.get("onEvent", []) + rest
         elif step["type"] == "wait_for_event":
             rest = step.get("onTimeout", []) + rest

@@ -79,6 +79,7 @@ class WaitOut(Out, frozen=True, kw_only=True):
     step: str
     until: str | None
     deliveries: tuple[str, ...]
+    is_held: bool  #: that is over, and the automation is paused
 
 
 class FootprintOut(Out, frozen=True, kw_only=True):
@@ -193,4 +194,5 @@ def _wait_out(track: Track, wake_ms: int | None) -> WaitOut | None:
     waits = track.waits
     if waits is None:
         return None
-    return WaitOut(kind=waits.kind, step=waits.step, until=iso_or_none(wake_ms), deliveries=waits.pending)
+    until = iso_or_none(wake_ms)
+    return WaitOut(kind=waits.kind, step=waits.step, until=until, deliveries=waits.pending, is_held=waits.is_held)

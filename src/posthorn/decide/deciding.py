@@ -7,7 +7,7 @@ import msgspec
 
 from posthorn import ids
 from posthorn.clock import SECOND_MS, iso_text
-from posthorn.decide import verdicts
+from posthorn.decide import run_looks, verdicts
 from posthorn.decide.caps import Caps
 from posthorn.decide.case import Case, Happening, person_facts
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
@@ -24,7 +24,7 @@ from posthorn.decide.stepping import Stepper
 from posthorn.decide.sweeping import Sweeper
 from posthorn.engine.directory import Directory
 from posthorn.engine.flows import OnAttribute, OnSegment, Trigger
-from posthorn.engine.listening import published_type
+from posthorn.engine.listening import changed_type, published_type
 from posthorn.engine.people import EventContext, Membership, Profile
 from posthorn.engine.profiles import shared_profile
 from posthorn.engine.records import DecisionWork, Event, NewEvent
@@ -37,6 +37,7 @@ _MOST_REACTIONS = 10  # rounds of automations that change what other automations
 _LATER_MS = 3_600_000  # when a schedule that could not be kept is tried again
 _NOTHING = EventContext()
 _PUBLISHED = published_type("")
+_CHANGED = changed_type("")
 
 
 class Moved:
@@ -71,7 +72,7 @@ class Decider:
             case = Case(work=work, workspace=_workspace(work.profile), memory=memory, now_ms=now_ms, person=None)
             if work.kind in (TimerKind.RUN, TimerKind.ANSWER):
                 self._mover.give_up(case, work.about, problem)
-            elif work.kind in (TimerKind.SCHEDULE, TimerKind.ANNIVERSARY):
+            elif work.kind in (TimerKind.SCHEDULE, TimerKind.ANNIVERSARY, TimerKind.RUNS):
                 case.put_timer(msgspec.structs.replace(work, due_ms=now_ms + _LATER_MS))
             return case
         event = work.event
@@ -95,6 +96,9 @@ class Decider:
         case = Case(work=work, workspace=event.workspace, memory=memory, now_ms=now_ms, person=person)
         if event.type.startswith(_PUBLISHED):
             self._publish(case, event.type.removeprefix(_PUBLISHED))
+            return case
+        if event.type.startswith(_CHANGED):
+            run_looks.begin(case, event.type.removeprefix(_CHANGED))
             return case
         if event.user is not None and not self._take_person(case, event, context):
             return case
@@ -278,6 +282,11 @@ class Decider:
             case TimerKind.ANSWER:
                 self._mover.answer(case, timer)
                 self._follow_up(case, "profile.changed", {"run": timer.about}, ())
+            case TimerKind.LOOK:
+                self._mover.look(case, timer)
+                self._follow_up(case, "profile.changed", {"run": timer.about}, ())
+            case TimerKind.RUNS:
+                run_looks.look_at_page(case, timer)
             case TimerKind.SCHEDULE:
                 self._sweeper.sweep(case, timer)
             case TimerKind.ENTER if person is not None:

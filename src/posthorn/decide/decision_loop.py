@@ -14,7 +14,7 @@ from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.ports import People, Registry, WorkStore
 from posthorn.engine.records import Decided, DecisionWork, EligibilityKey, Recall
-from posthorn.engine.runs import Timer
+from posthorn.engine.runs import RunQuery, Timer
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
 from posthorn.telemetry import Telemetry
@@ -176,7 +176,10 @@ class DecisionLoop(Service):
         if wanted.recall != Recall():
             memory.learn(wanted.recall, await self._store.recall(wanted.recall))
         for query in wanted.pages:
-            memory.learn_page(query, await self._store.profiles(query))
+            if isinstance(query, RunQuery):
+                memory.learn_run_page(query, await self._store.runs(query))
+            else:
+                memory.learn_page(query, await self._store.profiles(query))
         answers = await asyncio.gather(*[self._fetch_one(one) for one in wanted.contents])
         for one, answer in zip(wanted.contents, answers, strict=True):
             memory.contents(one.work)[one.request.key()] = answer

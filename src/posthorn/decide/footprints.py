@@ -21,6 +21,7 @@ class Waiting(StrEnum):
     QUIET = "quiet"  #: the end of quiet hours: the step itself is still to be done
     GOAL = "goal"  #: the goal, after the last step
     ABSENCE = "absence"  #: whether nothing comes: before the first step
+    CAME = "came"  #: nothing more, its event came; only a paused automation holds it there
 
 
 class Waits(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -30,6 +31,7 @@ class Waits(Struct, kw_only=True, frozen=True, omit_defaults=True):
     step: str
     timer: str
     pending: tuple[str, ...] = ()  #: deliveries whose answers are awaited
+    is_held: bool = False  #: what it waited for is there, and its automation is paused
 
 
 class Footprint(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -5,14 +5,13 @@ from collections.abc import Set as AbstractSet
 from functools import reduce
 from typing import Self, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from posthorn import ids
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.records import Attempt, EligibilityKey, EventCount, Firing, Recall, Recalled
-from posthorn.engine.runs import Run, RunState
+from posthorn.engine.runs import Run, RunPage, RunQuery, RunState
 from posthorn.templating import ContentKey, ContentRequest, ContentResponse
 
 K = TypeVar("K")
@@ -23,7 +22,11 @@ class Missing(Exception):
     """Something was looked up that nobody recalled yet. Whoever decides asks the store and begins the batch anew."""
 
     def __init__(
-        self, wanted: Recall | None = None, *, page: ProfileQuery | None = None, content: "Content | None" = None
+        self,
+        wanted: Recall | None = None,
+        *,
+        page: ProfileQuery | RunQuery | None = None,
+        content: "Content | None" = None,
     ) -> None:
         super().__init__("not recalled yet")
         self.wanted = Wanted(
@@ -45,7 +48,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """All that a batch has to be told before it can be decided."""
 
     recall: Recall = Recall()
-    pages: tuple[ProfileQuery, ...] = ()
+    pages: tuple[ProfileQuery | RunQuery, ...] = ()
     contents: tuple[Content, ...] = ()
 
     def __or__(self, other: "Wanted") -> "Wanted":
@@ -93,7 +96,8 @@ class Memory:
         self._absorbed: dict[str, list[str]] = {}  #: by profile, those that it took over in this batch
         self._summed: set[tuple[EligibilityKey, str]] = set()  #: firings that count those of an absorbed profile
         self._runs: dict[str, Run] = {}
-        self._pages: dict[bytes, ProfilePage] = {}
+        self._pages: dict[ProfileQuery, ProfilePage] = {}
+        self._run_pages: dict[RunQuery, RunPage] = {}
         self._contents: dict[str, dict[ContentKey, ContentResponse]] = {}
         self._drawn: dict[tuple[str, int, str], str] = {}
         self._instants: dict[str, int] = {}
@@ -194,7 +198,14 @@ class Memory:
 
     def page(self, query: ProfileQuery) -> ProfilePage:
         """Return a page of profiles."""
-        found = self._pages.get(msgspec.json.encode(query))
+        found = self._pages.get(query)
+        if found is None:
+            raise Missing(page=query)
+        return found
+
+    def run_page(self, query: RunQuery) -> RunPage:
+        """Return a page of runs, as the store has them."""
+        found = self._run_pages.get(query)
         if found is None:
             raise Missing(page=query)
         return found
@@ -217,7 +228,11 @@ class Memory:
 
     def learn_page(self, query: ProfileQuery, page: ProfilePage) -> None:
         """Add a page of profiles."""
-        self._pages[msgspec.json.encode(query)] = page
+        self._pages[query] = page
+
+    def learn_run_page(self, query: RunQuery, page: RunPage) -> None:
+        """Add a page of runs."""
+        self._run_pages[query] = page
 
     def answer(self, delivery: str) -> Attempt | None:
         """Return the last attempt of a delivery."""

@@ -13,6 +13,7 @@ from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import ABSENCE_STEP, HOLDOUT_STEP, Entrance, render_key
 from posthorn.decide.footprints import Footprint, Waiting, Waits, document_of, track_of, with_footprint
 from posthorn.decide.memory import Missing
+from posthorn.decide.places import Place
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
@@ -20,8 +21,6 @@ from posthorn.decide.stepping import GOAL_STEP, Stepper, answer_facts
 from posthorn.engine.flows import OnAbsence, WaitForEvent
 from posthorn.engine.records import DeliveryState
 from posthorn.engine.runs import Run, RunState, Timer
-
-_PAUSE_SECONDS = 60
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -76,12 +75,25 @@ class Mover:
         walk = self._walk_of(case, timer.about)
         if walk is None or walk.track.waits is None or walk.track.waits.timer != timer.id:
             return
-        current = self._rules.current(walk.compiled.automation.id)
-        if current is None or not current.enabled:  # a version that is kept for its runs was not paused itself
-            self._put_off(walk, walk.track.waits)
-            return
         waits = walk.stop_waiting()
         if waits is not None:
+            self._go_on_unless_paused(walk, waits)
+
+    def look(self, case: Case, timer: Timer) -> None:
+        """See what a change of its automation means for a run: it may be over, and one that was held goes on."""
+        with self._guarding(case, timer.about):
+            walk = self._walk_of(case, timer.about)
+            waits = walk.track.waits if walk is not None else None
+            if walk is not None and waits is not None and waits.is_held:
+                walk.stop_waiting()
+                self._go_on_unless_paused(walk, waits)
+
+    def _go_on_unless_paused(self, walk: Walk, waits: Waits) -> None:
+        current = self._rules.current(walk.compiled.automation.id)
+        if current is None or not current.enabled:  # a version that is kept for its runs was not paused itself
+            walk.hold(waits)
+            walk.leave()
+        else:
             self._go_on(walk, waits)
 
     def _answer(self, case: Case, timer: Timer) -> None:
@@ -103,8 +115,7 @@ class Mover:
             walk.leave()
             return
         walk.stop_waiting()
-        place = walk.compiled.places.get(waits.step)
-        self._stepper.go(walk, place.then if place is not None else waits.step)
+        self._go_on_unless_paused(walk, msgspec.structs.replace(waits, pending=()))
 
     def cancel(self, case: Case, run: str) -> None:
         """End a run because somebody asked for it."""
@@ -174,7 +185,7 @@ class Mover:
         walk.stop_waiting()
         walk.answered(waits.step, {"event": happening.facts["event"]})
         walk.note(waits.step, "went_on", f"{happening.type} came")
-        self._stepper.go(walk, place.ways[0])
+        self._go_on_unless_paused(walk, msgspec.structs.replace(waits, kind=Waiting.CAME))
         return True
 
     def _go_on(self, walk: Walk, waits: Waits) -> None:
@@ -186,7 +197,11 @@ class Mover:
                 self._entrance.admit(walk.case, walk.compiled, walk.track.happening, walk.track.trigger, walk)
             case Waiting.EVENT:
                 walk.note(waits.step, "timeout", "the event did not come in time")
-                self._stepper.go(walk, place.ways[1] if place is not None else waits.step)
+                self._stepper.go(walk, _way_of(place, 1, waits.step))
+            case Waiting.ANSWER if not waits.pending:
+                self._stepper.go(walk, place.then if place is not None else waits.step)
+            case Waiting.CAME:
+                self._stepper.go(walk, _way_of(place, 0, waits.step))
             case Waiting.GOAL:
                 walk.end(RunState.COMPLETED, GOAL_STEP, "the time for the goal is over")
                 walk.leave()
@@ -196,12 +211,6 @@ class Mover:
             case _:
                 walk.note(waits.step, "went_on")
                 self._stepper.go(walk, place.then if place is not None else waits.step)
-
-    def _put_off(self, walk: Walk, waits: Waits) -> None:
-        """Look again a little later: the automation is paused."""
-        walk.stop_waiting()
-        walk.wait(waits.kind, waits.step, walk.case.now_ms + _PAUSE_SECONDS * SECOND_MS, waits.pending)
-        walk.leave()
 
     def _walk_of(self, case: Case, identifier: str) -> Walk | None:
         """Find an active run, in the version that it belongs to now; None when there is nothing to go on with."""
@@ -234,8 +243,21 @@ class Mover:
             walk = Walk(case, compiled, run, self._rules)
             walk.end(RunState.CANCELLED, "", reason)
             walk.leave()
-        else:
-            case.put_run(msgspec.structs.replace(run, state=RunState.CANCELLED, changed_ms=case.now_ms, wake_ms=None))
+            return
+        track = track_of(run)
+        if track.waits is not None:
+            case.drop_timer(track.waits.timer)
+        said = Footprint(step="", at_ms=case.now_ms, what=RunState.CANCELLED.value, detail=reason)
+        document = document_of(with_footprint(msgspec.structs.replace(track, waits=None), said))
+        ended = msgspec.structs.replace(run, changed_ms=case.now_ms, wake_ms=None, document=document)
+        case.put_run(msgspec.structs.replace(ended, state=RunState.CANCELLED))
+
+
+def _way_of(place: Place | None, number: int, step: str) -> str | None:
+    """Tell where a wait for an event leads to. In a version that came later the step may be another, or gone."""
+    if place is None:
+        return step
+    return place.ways[number] if len(place.ways) > number else place.then
 
 
 def _is_for_key(walk: Walk, happening: Happening) -> bool:

@@ -5,13 +5,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from posthorn.calendars import QuietHours, TimeOfDay, release_ms, sticky_fraction
-from posthorn.clock import iso_text
+from posthorn.clock import HOUR_MS, iso_text
 from posthorn.decide.case import Case, Happening, count_facts, person_facts
 from posthorn.decide.compiling import CompiledAutomation
 from posthorn.decide.facts import local_facts
 from posthorn.decide.footprints import Footprint, Track, Waiting, Waits, document_of, track_of, with_footprint
 from posthorn.decide.rules import Rules
 from posthorn.engine.runs import Run, RunState, Timer, TimerKind
+
+_HELD_MS = HOUR_MS
 
 
 class Walk:
@@ -84,6 +86,12 @@ class Walk:
                     about=self.id,
                 )
             )
+
+    def hold(self, waits: Waits) -> None:
+        """Wait until the automation is paused no more. The timer is for the case that nobody tells of that."""
+        self.wait(waits.kind, waits.step, self.case.now_ms + _HELD_MS, waits.pending)
+        if self.track.waits is not None:
+            self.track = replace(self.track, waits=replace(self.track.waits, is_held=True))
 
     def wait_on(self, pending: tuple[str, ...]) -> None:
         """Go on waiting for the answers that are still to come."""

@@ -60,6 +60,11 @@ def published_type(automation: str) -> str:
     return f"$published/{automation}"
 
 
+def changed_type(automation: str) -> str:
+    """Name the type of the event that tells deciding to look at the runs of an automation: for some it is over."""
+    return f"$changed/{automation}"
+
+
 def is_timed(automation: Automation) -> bool:
     """Tell whether time lets people into an automation."""
     return any(isinstance(trigger, OnSchedule | OnAnniversary) for trigger in triggers_of(automation))

@@ -41,6 +41,8 @@ class TimerKind(StrEnum):
     ANNIVERSARY = "anniversary"  #: a date of a person has come; `about` is the automation
     SEGMENTS = "segments"  #: whether the person is in a segment may change by time alone; `about` is the segment
     SCHEDULE = "schedule"  #: an automation's schedule is due, or goes on; `about` is the automation
+    RUNS = "runs"  #: an automation changed, and its runs are to be looked at; `about` is the automation
+    LOOK = "look"  #: a run is to be looked at, because its automation changed; `about` is the run
 
 
 class Timer(Struct, frozen=True, kw_only=True, gc=False):

@@ -20,7 +20,7 @@ from posthorn.engine.flows import (
     SendStep,
     Trigger,
 )
-from posthorn.engine.listening import is_timed, published_type
+from posthorn.engine.listening import changed_type, is_timed, published_type
 from posthorn.engine.profiles import automation_profile
 from posthorn.engine.resources import KINDS, Automation, AutomationVersion, Resource, Segment, Source
 from posthorn.errors import Invalid, Problem
@@ -160,14 +160,20 @@ class Automations:
             check_uid(changed.uid, ids.AUTOMATION)
         # An automation whose secret or source is gone can still be renamed and switched off.
         must_work = values.get("enabled") or not _WORKINGS.isdisjoint(values)
-        return await self._published(await self._registrar.put(await self._checked(changed) if must_work else changed))
+        await self._published(await self._registrar.put(await self._checked(changed) if must_work else changed))
+        if existing.flow is not None and _concerns_runs(existing, changed):
+            await self._tell(changed, changed_type(changed.id))
+        return changed
 
     async def _published(self, automation: Automation) -> Automation:
         """Tell deciding of an automation that time lets people into, so that it sets the timers."""
         if automation.enabled and is_timed(automation):
-            profile = automation_profile(automation.workspace, automation.id)
-            await self._appender.append(automation.workspace, published_type(automation.id), profile, b"{}")
+            await self._tell(automation, published_type(automation.id))
         return automation
+
+    async def _tell(self, automation: Automation, event_type: str) -> None:
+        profile = automation_profile(automation.workspace, automation.id)
+        await self._appender.append(automation.workspace, event_type, profile, b"{}")
 
     async def _keep(self, automation: Automation) -> None:
         """Keep a version that ends, for the runs that go on in it."""
@@ -201,12 +207,14 @@ class Automations:
         return await self.secret(workspace, identifier)
 
     async def delete(self, workspace: str, identifier: str) -> None:
-        """Delete an automation; raises NotFound. Its pending deliveries are cancelled."""
+        """Delete an automation; raises NotFound. Its runs and its pending deliveries are cancelled."""
         async with self._registrar.editing:
             automation = await self.get(workspace, identifier)
             for version in await self._registrar.every(AutomationVersion, workspace, parent=automation.id):
                 await self._registrar.remove(version)
             await self._registrar.remove(automation)
+            if automation.flow is not None:
+                await self._tell(automation, changed_type(automation.id))
 
     async def _checked(self, automation: Automation) -> Automation:
         _check_shape(automation)
@@ -286,6 +294,13 @@ def _texts_of(automation: Automation) -> Iterator[Text]:
         yield ("eligibility", "key"), automation.eligibility.key, "none", "liquid"
     if automation.flow is not None:
         yield from texts_of_flow(automation.flow)
+
+
+def _concerns_runs(before: Automation, after: Automation) -> bool:
+    """Tell whether runs that wait must be looked at now: those that were held go on, or those of a version end."""
+    is_resumed = after.enabled and not before.enabled
+    in_flight = after.flow.in_flight if after.flow is not None else "exit"
+    return is_resumed or (after.version != before.version and in_flight == "exit")
 
 
 def _check_shape(automation: Automation) -> None:
