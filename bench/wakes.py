@@ -139,8 +139,8 @@ def measure(stores, *, waiting: int, rate: int, seconds: int) -> dict:
         cluster.start()
         ready_late_ms = int(time.time() * 1000) - start_ms
         rss = cluster.rss_bytes()
-        deadline = time.monotonic() + seconds + 60
-        while len(late.ms) < rate * seconds and time.monotonic() < deadline:
+        deadline = start_ms / 1000 + seconds + 60
+        while len(late.ms) < rate * seconds and time.time() < deadline:
             time.sleep(0.5)
         most_rss = cluster.rss_bytes()
         if not late.ms:

@@ -36,7 +36,14 @@ from posthorn.connectors.judging import Judgement, JudgementKind, hide, judge
 from posthorn.connectors.reading import parse_connector
 from posthorn.connectors.references import secret_parts
 from posthorn.connectors.sending import Completed, SendPlan, complete, send_plan
-from posthorn.connectors.shelf import TEST, load_catalogue, test_action, with_files
+from posthorn.connectors.shelf import (
+    TEST,
+    load_catalogue,
+    shipped_catalogue,
+    test_action,
+    use_catalogue,
+    with_files,
+)
 from posthorn.connectors.tokens import Token, read_token
 
 __all__ = [
@@ -81,7 +88,9 @@ __all__ = [
     "request_variables",
     "secret_parts",
     "send_plan",
+    "shipped_catalogue",
     "test_action",
     "unknown_names",
+    "use_catalogue",
     "with_files",
 ]

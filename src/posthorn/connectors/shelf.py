@@ -13,8 +13,30 @@ from posthorn.connectors.reading import parse_connector
 _SUFFIX: Final = ".toml"
 
 
-@lru_cache(maxsize=1)
+class _Shelf:
+    """The catalogue of this process."""
+
+    __slots__ = ("catalogue",)
+
+    def __init__(self) -> None:
+        self.catalogue: Mapping[str, Connector] | None = None
+
+
+_SHELF: Final = _Shelf()
+
+
 def load_catalogue() -> Mapping[str, Connector]:
+    """Return every connector that there is in this process, by its name."""
+    return shipped_catalogue() if _SHELF.catalogue is None else _SHELF.catalogue
+
+
+def use_catalogue(catalogue: Mapping[str, Connector] | None) -> None:
+    """Let this process know these connectors, None: those that ship. To be called before anything is compiled."""
+    _SHELF.catalogue = catalogue
+
+
+@lru_cache(maxsize=1)
+def shipped_catalogue() -> Mapping[str, Connector]:
     """Return every connector that ships with Posthorn, by its name. Read once; the files are package data."""
     found = {}
     for entry in sorted(files("posthorn.connectors.catalogue").iterdir(), key=lambda entry: entry.name):

@@ -13,6 +13,7 @@ from posthorn import __version__
 from posthorn.engine.cluster import Role
 from posthorn.engine.membership import Leaving
 from posthorn.lifecycle import Supervisor, serve_until_signal
+from posthorn.server.catalogue import use_connectors
 from posthorn.server.doors import Door, bind
 from posthorn.server.founding import Founding, found
 from posthorn.server.limits import settle_memory, share_the_interpreter
@@ -65,6 +66,7 @@ def serve(settings: Settings, *, on_ready: Callable[[Ready], None] | None = None
     telemetry = Telemetry()
     subscribe_logs(telemetry, level=settings.log_level, json=settings.log_format is LogFormat.JSON)
     logging.getLogger().addHandler(StandardLogBridge(telemetry))
+    use_connectors(settings.connectors)
     listeners = Listeners.bind(settings)
     if settings.workers > 1:
         return _serve_by_workers(settings, telemetry, listeners, on_ready)

@@ -212,6 +212,14 @@ class Settings:
             placeholder="FILE",
         ),
     )
+    connectors: Path | None = field(
+        default=None,
+        metadata=_about(
+            meaning="Directory with connector files (*.toml) of your own, read at the start. Every node needs them.",
+            parse=parse_path,
+            placeholder="DIRECTORY",
+        ),
+    )
     log_level: LogLevel = field(
         default=LogLevel.INFO,
         metadata=_about(
