@@ -132,15 +132,19 @@ CROSS JOIN LATERAL (
 ) AS d
 
 -- payloads: Read the bytes of events in the given order, from their own row or from the captured request, up to a size.
+-- The bounds of seq choose partitions, and nothing else. Where both are plain comparisons the planner takes a range for
+-- so narrow that in a day without statistics it may walk all of it by seq, instead of finding the id.
 SELECT id, type, body, content_type, content_encoding FROM (
     SELECT e.id, e.type, coalesce(e.payload, r.body, '') AS body, e.content_type, e.content_encoding,
         sum(octet_length(coalesce(e.payload, r.body, ''))) OVER (ORDER BY w.nth ROWS UNBOUNDED PRECEDING)
             - octet_length(coalesce(e.payload, r.body, '')) AS before
     FROM unnest($1::text[]) WITH ORDINALITY AS w (id, nth)
-    CROSS JOIN LATERAL (SELECT * FROM event AS e WHERE e.id = w.id AND e.seq >= $2 AND e.seq < $3 LIMIT 1) AS e
+    CROSS JOIN LATERAL (
+        SELECT * FROM event AS e WHERE e.id = w.id AND e.seq >= $2 AND e.seq < ANY (ARRAY[$3::bigint]) LIMIT 1
+    ) AS e
     LEFT JOIN LATERAL (
         SELECT body FROM request AS r
-        WHERE e.payload IS NULL AND r.id = e.request AND r.seq >= $2 AND r.seq < $3 LIMIT 1
+        WHERE e.payload IS NULL AND r.id = e.request AND r.seq >= $2 AND r.seq < ANY (ARRAY[$3::bigint]) LIMIT 1
     ) AS r ON true
 ) AS found WHERE before < $4
 
@@ -262,9 +266,12 @@ FROM (
         sum(coalesce(octet_length(coalesce(e.payload, r.body)), 0)) OVER (ORDER BY w.nth ROWS UNBOUNDED PRECEDING)
             - coalesce(octet_length(coalesce(e.payload, r.body)), 0) AS before
     FROM unnest($1::text[]) WITH ORDINALITY AS w (id, nth)
-    CROSS JOIN LATERAL (SELECT * FROM event AS e WHERE e.id = w.id AND e.seq >= $2 AND e.seq < $3 LIMIT 1) AS e
+    CROSS JOIN LATERAL (
+        SELECT * FROM event AS e WHERE e.id = w.id AND e.seq >= $2 AND e.seq < ANY (ARRAY[$3::bigint]) LIMIT 1
+    ) AS e
     LEFT JOIN LATERAL (
-        SELECT body, head FROM request AS r WHERE r.id = e.request AND r.seq >= $2 AND r.seq < $3 LIMIT 1
+        SELECT body, head FROM request AS r
+        WHERE r.id = e.request AND r.seq >= $2 AND r.seq < ANY (ARRAY[$3::bigint]) LIMIT 1
     ) AS r ON true
 ) AS found WHERE before < $4
 
