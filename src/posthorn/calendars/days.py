@@ -15,7 +15,6 @@ from posthorn.errors import Invalid
 MINUTES_OF_DAY = 24 * 60
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()
-_LAST_DAY = date.max.toordinal() - _FIRST_DAY
 _THURSDAY = 3  # the weekday of day 0, counted from Monday as 0
 _DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 

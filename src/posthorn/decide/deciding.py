@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from posthorn import ids
-from posthorn.clock import SECOND_MS, iso_text
+from posthorn.clock import HOUR_MS, SECOND_MS, iso_text
 from posthorn.decide import run_looks, verdicts
 from posthorn.decide.caps import Caps
 from posthorn.decide.case import Case, Happening, person_facts
@@ -34,7 +34,7 @@ from posthorn.vault import KeyRing
 
 _context = msgspec.json.Decoder(EventContext)
 _MOST_REACTIONS = 10  # rounds of automations that change what other automations react to
-_LATER_MS = 3_600_000  # when a schedule that could not be kept is tried again
+_LATER_MS = HOUR_MS  # when a schedule that could not be kept is tried again
 _NOTHING = EventContext()
 _PUBLISHED = published_type("")
 _CHANGED = changed_type("")

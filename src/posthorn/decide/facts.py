@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from posthorn.calendars import Zone
+from posthorn.calendars.days import weekday_of
 from posthorn.clock import DAY_MS, MINUTE_MS, SECOND_MS, iso_text
 from posthorn.engine.marks import HOPS_HEADER
 from posthorn.engine.records import DecisionWork
@@ -71,7 +72,7 @@ def local_facts(now_ms: int, zone: Zone) -> dict[str, Any]:
     wall_ms = zone.wall_ms(now_ms)
     day, of_day_ms = divmod(wall_ms, DAY_MS)
     return {
-        "weekday": (day + 3) % 7 + 1,  # 1 January 1970 was a Thursday
+        "weekday": weekday_of(day),
         "minutes": of_day_ms // MINUTE_MS,
         "date": iso_text(day * DAY_MS)[:10],
         "offsetSeconds": (wall_ms - now_ms) // SECOND_MS,

@@ -24,7 +24,7 @@ from posthorn.calendars import (
     read_date,
     zone,
 )
-from posthorn.clock import DAY_MS, SECOND_MS, iso_text
+from posthorn.clock import DAY_MS, HOUR_MS, SECOND_MS, iso_text
 from posthorn.decide.case import Case
 from posthorn.decide.rules import Rules
 from posthorn.engine.flows import OnAnniversary, OnSchedule, Trigger
@@ -37,7 +37,7 @@ from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
 
 _PAGE = 200
-_EARLIEST_ZONE_MS = 14 * 3_600_000  # Kiribati's clocks are so much ahead of UTC
+_EARLIEST_ZONE_MS = 14 * HOUR_MS  # Kiribati's clocks are so much ahead of UTC
 
 
 class Sweep(Struct, frozen=True, kw_only=True, omit_defaults=True):
