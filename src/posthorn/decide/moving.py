@@ -1,7 +1,7 @@
 """What moves runs that wait: timers, answers, events, exits and goals."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 from msgspec import Struct
@@ -62,14 +62,7 @@ class Mover:
         """End a run that cannot go on, and say why."""
         run = case.memory.run(identifier)
         if run is not None and run.state is RunState.ACTIVE:
-            said = Footprint(step="", at_ms=case.now_ms, what="failed", detail=f"Posthorn could not go on: {problem}")
-            try:
-                track = with_footprint(msgspec.structs.replace(track_of(run), waits=None), said)
-                document = document_of(track)
-            except msgspec.DecodeError:  # the document itself is what cannot be read
-                document = run.document
-            ended = msgspec.structs.replace(run, changed_ms=case.now_ms, wake_ms=None, document=document)
-            case.put_run(msgspec.structs.replace(ended, state=RunState.FAILED))
+            _end(case, run, RunState.FAILED, f"Posthorn could not go on: {problem}")
 
     def _wake(self, case: Case, timer: Timer) -> None:
         walk = self._walk_of(case, timer.about)
@@ -244,13 +237,19 @@ class Mover:
             walk.end(RunState.CANCELLED, "", reason)
             walk.leave()
             return
+        _end(case, run, RunState.CANCELLED, reason)
+
+
+def _end(case: Case, run: Run, state: RunState, detail: str) -> None:
+    """End a run that cannot be walked: there is nothing compiled to go through, or going through it went wrong."""
+    document = run.document
+    with suppress(msgspec.DecodeError):  # the document itself may be what cannot be read
         track = track_of(run)
         if track.waits is not None:
             case.drop_timer(track.waits.timer)
-        said = Footprint(step="", at_ms=case.now_ms, what=RunState.CANCELLED.value, detail=reason)
+        said = Footprint(step="", at_ms=case.now_ms, what=state.value, detail=detail)
         document = document_of(with_footprint(msgspec.structs.replace(track, waits=None), said))
-        ended = msgspec.structs.replace(run, changed_ms=case.now_ms, wake_ms=None, document=document)
-        case.put_run(msgspec.structs.replace(ended, state=RunState.CANCELLED))
+    case.put_run(msgspec.structs.replace(run, state=state, changed_ms=case.now_ms, wake_ms=None, document=document))
 
 
 def _way_of(place: Place | None, number: int, step: str) -> str | None:
