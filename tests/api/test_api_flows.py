@@ -55,6 +55,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "flow.steps.s.send.body",
     ),
     (
+        {"steps": [{"type": "send", "name": "s", "send": {"url": "https://a.test/", "method": "CONNECT"}}]},
+        "flow.steps.s.send.method",
+    ),
+    (
         {"steps": [{"type": "send", "name": "s", "connector": {"connector": "nope"}}]},
         "flow.steps.s.connector.connector",
     ),

@@ -184,15 +184,23 @@ def _problems_of_tree(tree: object, *at: str | int) -> list[Problem]:
 def _problems_of_send(send: Send, policy: AddressPolicy, *at: str | int) -> list[Problem]:
     if (send.send is None) == (send.connector is None):
         return [Problem(loc=(*at, "send"), msg="say what to send: a request (send), or a connector, and not both")]
+    if send.send is not None:
+        return _problems_of_request(send.send, policy, *at)
     try:
-        if send.send is not None:
-            check_send(send.send, policy, *at, "send")
-        elif send.connector is not None:
+        if send.connector is not None:
             compile_call(send.connector)
     except TemplateSyntaxInvalid:
         return []  # told with the other templates
     except Invalid as error:
         return [Problem(loc=(*at, "connector", *p.loc), msg=p.msg, type=p.type) for p in error.problems]
+    return []
+
+
+def _problems_of_request(request: SendStep, policy: AddressPolicy, *at: str | int) -> list[Problem]:
+    try:
+        check_send(request, policy, *at, "send")
+    except Invalid as error:
+        return list(error.problems)
     return []
 
 
