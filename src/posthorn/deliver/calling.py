@@ -13,6 +13,7 @@ from posthorn.connectors import (
     Completed,
     Connector,
     Judgement,
+    RequestTemplate,
     Token,
     complete,
     hide,
@@ -125,7 +126,7 @@ class Tokens:
         exchange = called.connector.token
         if exchange is None:
             return _no_token("the connector exchanges no token")
-        request = _token_request(called)
+        request = _token_request(exchange.request, called.account)
         if isinstance(request, TransportFailure):
             return request
         result = await self._transport.send(request)
@@ -141,12 +142,8 @@ def _no_token(detail: str) -> TransportFailure:
     return TransportFailure(code=FailureCode.TOKEN_REFUSED, detail=detail, timings=PhaseTimings())
 
 
-def _token_request(called: Called) -> OutboundRequest | TransportFailure:
-    exchange = called.connector.token
-    if exchange is None:
-        return _no_token("the connector exchanges no token")
-    variables = {"credential": called.account}
-    given = exchange.request
+def _token_request(given: RequestTemplate, account: Mapping[str, str]) -> OutboundRequest | TransportFailure:
+    variables = {"credential": account}
     try:
         url = compile_template(given.url, escape="url").render(variables)
         headers = [
