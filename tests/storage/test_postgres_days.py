@@ -10,8 +10,9 @@ from posthorn.clock import DAY_MS, SECOND_MS
 from posthorn.engine.cluster import Stage
 from posthorn.engine.journal import EventQuery
 from posthorn.engine.records import Appended, EligibilityKey, Firing
-from posthorn.storage.postgres.partitions import JOURNAL, partition_name, seq_at
+from posthorn.storage.postgres.partitions import JOURNAL, partition_name
 from posthorn.storage.postgres.store import PostgresStore
+from posthorn.storage.sequence import seq_at
 from posthorn.testing.clock import START_MS, ManualClock
 from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import WORKSPACE, a_claim, a_decision, a_delivery, a_unit, an_event, an_inbox_unit

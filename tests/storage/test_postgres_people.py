@@ -13,10 +13,11 @@ from posthorn.engine.people import ProfileQuery
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import EligibilityKey, Firing, Recall
 from posthorn.storage.postgres import migrate
-from posthorn.storage.postgres.partitions import Days, seq_at
+from posthorn.storage.postgres.partitions import Days
 from posthorn.storage.postgres.sessions import hot_settings
 from posthorn.storage.postgres.statements import statement
 from posthorn.storage.postgres.store import PostgresStore
+from posthorn.storage.sequence import seq_at
 from posthorn.testing.clock import START_MS, ManualClock
 from posthorn.testing.conformance.profiles import decide
 from posthorn.testing.conformance.timers import ANN

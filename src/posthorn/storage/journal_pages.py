@@ -9,7 +9,8 @@ from posthorn.clock import HOUR_MS
 from posthorn.engine.journal import JournalQuery, Page
 from posthorn.errors import Invalid
 from posthorn.ids import time_of
-from posthorn.storage.questions import AnySelect, Questions, by_id, seq_at
+from posthorn.storage.questions import AnySelect, Questions, by_id
+from posthorn.storage.sequence import seq_at
 
 Row = TypeVar("Row")
 

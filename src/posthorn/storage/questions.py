@@ -28,6 +28,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from posthorn.clock import HOUR_MS, MINUTE_MS
 from posthorn.ids import time_of
+from posthorn.storage.sequence import LAST_SEQ, seq_at
 
 if TYPE_CHECKING:
     AnySelect = Select[*tuple[Any, ...]]
@@ -45,14 +46,6 @@ EARLIEST_MS = 10 * MINUTE_MS
 """By how much a row may have been committed earlier than the time in its id: clocks of nodes differ a little."""
 LATEST_MS = 2 * HOUR_MS
 """By how much a row may have been committed later than the time in its id, when nothing is out of order."""
-
-_SEQ_BITS = 20
-_LAST_SEQ = 2**63 - 1
-
-
-def seq_at(at_ms: int) -> int:
-    """Return the first seq of an instant; of one before 1970 or after 2248, the nearest that there can be."""
-    return max(0, min(at_ms << _SEQ_BITS, _LAST_SEQ))
 
 
 class Within(FunctionElement[bool]):
@@ -117,13 +110,13 @@ def between(column: ColumnElement[int], low_ms: int, high_ms: int) -> ColumnElem
 
 def beside(column: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[bool]:
     """Say that two rows were committed together, or nearly."""
-    slack = EARLIEST_MS << _SEQ_BITS
+    slack = seq_at(EARLIEST_MS)
     return Within(column, other - slack, other + slack)
 
 
 def not_after(column: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[bool]:
     """Say that a row was committed before another, or nearly."""
-    return Within(column, literal(0, BigInteger), other + (EARLIEST_MS << _SEQ_BITS))
+    return Within(column, literal(0, BigInteger), other + seq_at(EARLIEST_MS))
 
 
 def since_id(table: Table, identifier: str) -> ColumnElement[bool]:
@@ -131,7 +124,7 @@ def since_id(table: Table, identifier: str) -> ColumnElement[bool]:
     at_ms = time_of(identifier)
     if at_ms is None:
         return true()
-    return Within(table.c.seq, literal(seq_at(at_ms - EARLIEST_MS), BigInteger), literal(_LAST_SEQ, BigInteger))
+    return Within(table.c.seq, literal(seq_at(at_ms - EARLIEST_MS), BigInteger), literal(LAST_SEQ, BigInteger))
 
 
 def near_ids(table: Table, identifiers: Iterable[str]) -> ColumnElement[bool] | None:

@@ -27,8 +27,9 @@ from posthorn.storage.postgres.address import Address
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.failures import FOREIGN
 from posthorn.storage.postgres.migrate import HEAD, Standing, bring_up_to_date, refuse_misfit, standing_of
-from posthorn.storage.postgres.partitions import SEQ_BITS, Days, seq_at
+from posthorn.storage.postgres.partitions import Days
 from posthorn.storage.postgres.reaching import reached
+from posthorn.storage.sequence import day_at, seq_at
 
 _SET_MARK = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _ALIVE = """SELECT name, greatest(1, ceil((until_ms - now.ms) / 1000.0))::int AS seconds
@@ -114,7 +115,7 @@ class PostgresEnd:
             start = 0
             query = f"SELECT coalesce(min(seq), 0) FROM {table.name} WHERE seq >= $1"  # noqa: S608 - names of our own tables
             while seq := await self._ask(query, start):
-                day = (seq >> SEQ_BITS) // DAY_MS
+                day = day_at(seq)
                 days.add(day)
                 start = seq_at((day + 1) * DAY_MS)
         return sorted(days)

@@ -27,12 +27,12 @@ from posthorn.storage.copying.contents import (
 )
 from posthorn.storage.copying.ends import CopyFailed
 from posthorn.storage.copying.mark import COPYING, refuse_half_copied
+from posthorn.storage.sequence import day_at, seq_at
 from posthorn.storage.sqlite.connection import DATABASE, FolderLock, connect, keep_private
 from posthorn.storage.sqlite.migrate import HEAD, bring_up_to_date, version_of
 
 Result = TypeVar("Result")
 
-_SEQ_BITS = 20
 _CHECKPOINT_PAGES = 4_000
 _LAST_CHANGE = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'change'"
 _SET_MARK = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -114,9 +114,9 @@ class SqliteEnd:
         for table in JOURNAL:
             start = 0
             while seq := await self._ask(f"SELECT coalesce(min(seq), 0) FROM {table.name} WHERE seq >= {start}"):  # noqa: S608 - names of our own tables
-                day = (seq >> _SEQ_BITS) // DAY_MS
+                day = day_at(seq)
                 days.add(day)
-                start = ((day + 1) * DAY_MS) << _SEQ_BITS
+                start = seq_at((day + 1) * DAY_MS)
         return sorted(days)
 
     async def prepare(self, days: Sequence[int]) -> None:

@@ -12,7 +12,8 @@ from posthorn.storage.journal_reading import JournalReader
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.database import Database, spelled
 from posthorn.storage.postgres.journal_texts import is_storable
-from posthorn.storage.questions import Questions, seq_at
+from posthorn.storage.questions import Questions
+from posthorn.storage.sequence import seq_at
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")

@@ -2,9 +2,9 @@
 
 from posthorn.clock import DAY_MS
 from posthorn.storage.postgres.connections import Connection
+from posthorn.storage.sequence import seq_at
 
 JOURNAL = ("request", "event", "attempt", "decision")
-SEQ_BITS = 20
 
 _LOCK = 0x706F7374_00000001  # "post": two nodes must not make the same partition at once
 _AHEAD_DAYS = 3
@@ -70,8 +70,3 @@ def day_of(table: str, partition: str) -> int | None:
     """Return the day in the name of a table's partition, None when it is not named like one."""
     prefix, separator, day = partition.rpartition("_d")
     return int(day) if separator and prefix == table and day.isdecimal() else None
-
-
-def seq_at(at_ms: int) -> int:
-    """Return the first sequence number of an instant."""
-    return at_ms << SEQ_BITS

@@ -10,14 +10,14 @@ from posthorn import ids
 from posthorn.clock import HOUR_MS
 from posthorn.engine.records import Append, Payload
 from posthorn.storage.postgres.database import Database
-from posthorn.storage.postgres.partitions import seq_at
 from posthorn.storage.postgres.statements import statement
+from posthorn.storage.sequence import LAST_SEQ, seq_at
 
 _MOST_BYTES = 16 * 1024 * 1024
 _ENTRY_BYTES = 400  # what an entry costs beside its payload
 _KEPT_SECONDS = 20.0  # A payload that another node erased may not live on here for longer.
 _SLACK_MS = HOUR_MS  # An event is committed soon after the instant in its id.
-_EVER = (0, 2**63 - 1)
+_EVER = (0, LAST_SEQ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

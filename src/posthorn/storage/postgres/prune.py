@@ -6,9 +6,9 @@ from posthorn.storage.postgres.batches import oldest_batch
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.database import Database
 from posthorn.storage.postgres.days import drop_days
-from posthorn.storage.postgres.partitions import seq_at
 from posthorn.storage.postgres.statements import statement
 from posthorn.storage.postgres.writing import HotWriter
+from posthorn.storage.sequence import seq_at
 
 _DELETES = (
     "prune_attempts",

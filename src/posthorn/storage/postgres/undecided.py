@@ -12,10 +12,10 @@ from posthorn.storage.journal_rows import to_attempt
 from posthorn.storage.people_rows import to_count, to_profile, to_run, to_timer
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.database import Database
-from posthorn.storage.postgres.partitions import seq_at
 from posthorn.storage.postgres.payloads import find_events
 from posthorn.storage.postgres.statements import columns, statement
 from posthorn.storage.postgres.storable import REFUSALS, storable
+from posthorn.storage.sequence import seq_at
 
 Name = TypeVar("Name")
 Found = TypeVar("Found")

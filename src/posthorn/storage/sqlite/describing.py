@@ -6,16 +6,15 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from posthorn.clock import DAY_MS
 from posthorn.engine.cluster import Node, Role
 from posthorn.errors import StartRefused
 from posthorn.storage.copying.mark import COPYING
 from posthorn.storage.description import JournalDays, SchemaStanding, StoreDescription, day_text
+from posthorn.storage.sequence import day_at
 from posthorn.storage.sqlite.connection import DATABASE, LOCK
 from posthorn.storage.sqlite.migrate import HEAD, version_of
 from posthorn.storage.tables import metadata
 
-_SEQ_BITS = 20
 _NODES = "SELECT id, name, version, roles, started_ms, seen_ms, until_ms FROM node WHERE until_ms > ? ORDER BY id"
 
 
@@ -58,7 +57,7 @@ def _describe(folder: Path, connection: sqlite3.Connection, revision: str | None
 
 def _days(connection: sqlite3.Connection, table: str) -> JournalDays:
     first, last = connection.execute(f'SELECT min(seq), max(seq) FROM "{table}"').fetchone()  # noqa: S608 - names of our own tables
-    oldest, newest = (None if seq is None else day_text((seq >> _SEQ_BITS) // DAY_MS) for seq in (first, last))
+    oldest, newest = (None if seq is None else day_text(day_at(seq)) for seq in (first, last))
     return JournalDays(table=table, partitions=0, oldest=oldest, newest=newest)
 
 

@@ -1,5 +1,7 @@
 """Retention: old journal rows go in small batches, never those that pending work still needs."""
 
+from posthorn.clock import HOUR_MS
+from posthorn.storage.sequence import seq_at
 from posthorn.storage.sqlite.writer import Transaction
 
 _PRUNE = (
@@ -22,7 +24,7 @@ _PRUNE = (
         WHERE state <> 'active' AND changed_ms < :before ORDER BY changed_ms LIMIT :most)""",
 )
 
-_SLACK_MS = 60 * 60 * 1000
+_SLACK_MS = HOUR_MS
 
 
 def prune(transaction: Transaction, *, before_ms: int, first_delivery: str, most: int) -> int:
@@ -32,7 +34,7 @@ def prune(transaction: Transaction, *, before_ms: int, first_delivery: str, most
         parameters = {
             "before": before_ms,
             # Rows are committed a little after they happen; the slack only widens what the index has to look at.
-            "edge": (before_ms + _SLACK_MS) << 20,
+            "edge": seq_at(before_ms + _SLACK_MS),
             "first_delivery": first_delivery,
             "most": most - gone,
         }

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from posthorn.clock import Clock
 from posthorn.errors import PosthornError, StoreUnavailable
+from posthorn.storage.sequence import seq_at
 from posthorn.storage.sqlite.connection import LogSize, connect
 from posthorn.storage.sqlite.exclusion import WriteTurn
 from posthorn.storage.sqlite.statements import chunks, for_rows, statement
@@ -19,7 +20,6 @@ Result = TypeVar("Result")
 
 _MOST_JOBS_PER_COMMIT = 32
 _CHECKPOINT_BYTES = 16 * 1024 * 1024
-_SEQ_BITS = 20
 
 Job = tuple[Callable[["Transaction"], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 Answer = tuple["asyncio.Future[Any]", Any, Exception | None]
@@ -55,7 +55,7 @@ class Transaction:
 
     def next_seq(self, rows: int) -> int:
         """Reserve so many sequence numbers and return the first."""
-        first: int = max(self._seq + 1, self._clock.now_ms() << _SEQ_BITS)
+        first: int = max(self._seq + 1, seq_at(self._clock.now_ms()))
         self._seq = first + rows - 1
         return first
 
