@@ -11,7 +11,7 @@ from posthorn.api.rendering import ListOut, Out, list_out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
-from posthorn.engine.resources import Automation
+from posthorn.engine.resources import Automation, AutomationState
 from posthorn.manage.automations import AutomationFields
 from posthorn.manage.braze_import import BrazeWebhook
 from posthorn.manage.signing_secrets import NewSecret
@@ -24,6 +24,7 @@ class AutomationOut(Out, frozen=True, kw_only=True):
     uid: str | None
     name: str
     enabled: bool
+    state: AutomationState
     version: int
     trigger: EventTrigger | None
     conditions: Any
@@ -49,6 +50,7 @@ def automation_out(automation: Automation) -> AutomationOut:
         uid=automation.uid,
         name=automation.name,
         enabled=automation.enabled,
+        state=automation.state,
         version=automation.version,
         trigger=automation.trigger,
         conditions=automation.conditions,

@@ -189,8 +189,31 @@ class EventType(Resource, frozen=True, kw_only=True):
     retry_schedule_seconds: tuple[int, ...] | None = None
 
 
+class Draft(Struct, frozen=True, kw_only=True):
+    """What an automation is to become once it is published. It may be unfinished: only publishing checks it."""
+
+    name: str
+    trigger: EventTrigger | None = None
+    conditions: Any = None
+    eligibility: Eligibility = Always()
+    send: SendStep | None = None
+    flow: Flow | None = None
+    throttle_rate: int | None = None
+    retry_schedule_seconds: tuple[int, ...] | None = None
+    based_on: int  #: the version that it changes; 0 when there is none yet
+    saved_ms: int
+
+
+class AutomationState(StrEnum):
+    """Where an automation stands: a draft is published; what is published is paused and resumed."""
+
+    DRAFT = "draft"  #: nothing is published yet
+    PUBLISHED = "published"
+    PAUSED = "paused"
+
+
 class Automation(Resource, frozen=True, kw_only=True):
-    """Triggers, conditions, eligibility, steps; every edit is a new version."""
+    """Triggers, conditions, eligibility, steps; every edit is a new version. Version 0 has nothing but a draft."""
 
     name: str
     enabled: bool = True
@@ -203,6 +226,14 @@ class Automation(Resource, frozen=True, kw_only=True):
     secrets: tuple[SealedSecret, ...] = ()  #: sign its requests, like an endpoint's
     throttle_rate: int | None = None
     retry_schedule_seconds: tuple[int, ...] | None = None
+    draft: Draft | None = None
+
+    @property
+    def state(self) -> AutomationState:
+        """Tell where it stands."""
+        if self.version == 0:
+            return AutomationState.DRAFT
+        return AutomationState.PUBLISHED if self.enabled else AutomationState.PAUSED
 
 
 class AutomationVersion(Resource, frozen=True, kw_only=True):

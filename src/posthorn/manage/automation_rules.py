@@ -34,6 +34,14 @@ class AutomationRules:
         self._directory = directory
         self._policy = policy
 
+    async def problems_of(self, automation: Automation) -> tuple[Problem, ...]:
+        """List what `checked` would refuse an automation for; empty when it can be published."""
+        try:
+            await self.checked(automation)
+        except Invalid as error:
+            return error.problems
+        return ()
+
     async def checked(self, automation: Automation) -> Automation:
         """Return an automation with ids for what it names. Raises Invalid with every mistake of a kind at once."""
         _check_shape(automation)

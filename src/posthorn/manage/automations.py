@@ -11,7 +11,8 @@ from posthorn.engine.directory import Directory
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
 from posthorn.engine.listening import changed_type, is_timed, published_type
 from posthorn.engine.profiles import automation_profile
-from posthorn.engine.resources import Automation, AutomationVersion
+from posthorn.engine.resources import Automation, AutomationState, AutomationVersion, Draft
+from posthorn.errors import Conflict, Invalid, NotFound, Problem
 from posthorn.manage.appending import Appender
 from posthorn.manage.automation_rules import AutomationRules
 from posthorn.manage.braze_import import BrazeWebhook, send_step_of
@@ -35,12 +36,10 @@ from posthorn.vault import KeyRing
 _WORKINGS = frozenset({"trigger", "conditions", "eligibility", "send", "flow"})
 
 
-class AutomationFields(Fields, frozen=True, kw_only=True):
-    """What a caller may set of an automation. `conditions` is a tree of JSON values; null clears it."""
+class DraftFields(Fields, frozen=True, kw_only=True):
+    """What a caller may set of a draft. `conditions` is a tree of JSON values; null clears it."""
 
     name: Name | UnsetType = UNSET
-    uid: Uid | UnsetType | None = UNSET
-    enabled: bool | UnsetType | None = UNSET
     trigger: EventTrigger | UnsetType | None = UNSET
     conditions: Any = UNSET
     eligibility: Eligibility | UnsetType | None = UNSET
@@ -48,6 +47,13 @@ class AutomationFields(Fields, frozen=True, kw_only=True):
     flow: Flow | UnsetType | None = UNSET
     throttle_rate: ThrottleRate | UnsetType | None = UNSET
     retry_schedule_seconds: RetrySchedule | UnsetType | None = UNSET
+
+
+class AutomationFields(DraftFields, frozen=True, kw_only=True):
+    """What a caller may set of an automation."""
+
+    uid: Uid | UnsetType | None = UNSET
+    enabled: bool | UnsetType | None = UNSET
 
 
 class Automations:
@@ -106,7 +112,7 @@ class Automations:
                 uid = settled_uid(identifier, fields.uid, ids.AUTOMATION)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name")
-            own = ("secrets", "version")
+            own = ("secrets", "version", "draft")
             defaults = {name: value for name, value in settable_defaults(Automation).items() if name not in own}
             values = defaults | cleared(Automation, given(fields))
             return await self._change(existing, values), False
@@ -121,14 +127,80 @@ class Automations:
         """Convert a webhook object of Braze's; raises Invalid."""
         return send_step_of(webhook, self._policy)
 
-    async def drafted(self, workspace: str, identifier: str, fields: "AutomationFields | None") -> Automation:
-        """Return an automation as it would be after a change, checked and not stored."""
+    async def rehearsed(self, workspace: str, identifier: str, changes: "AutomationFields | bool | None") -> Automation:
+        """Return an automation to try out, checked and not stored: as published, as drafted (True), or changed so.
+
+        Of one that was never published it is the draft. Raises NotFound, Invalid.
+        """
         existing = await self.get(workspace, identifier)
-        values = cleared(Automation, given(fields)) if fields is not None else {}
-        return await self._rules.checked(structs.replace(existing, **values)) if values else existing
+        base = existing
+        if changes is True or existing.state is AutomationState.DRAFT:
+            base = structs.replace(existing, **_values_of(_draft_of(existing)))
+        if isinstance(changes, AutomationFields):
+            base = structs.replace(base, **cleared(Automation, given(changes)))
+        return base if base is existing else await self._rules.checked(base)
+
+    async def keep_draft(self, workspace: str, identifier: str, fields: DraftFields) -> tuple[Automation, bool]:
+        """Keep a draft in place of the one before, unchecked; True says that its automation is new. Raises Invalid."""
+        async with self._registrar.editing:
+            existing = await self._registrar.seek(Automation, workspace, identifier)
+            values = cleared(Automation, given(fields))
+            if existing is None:
+                required(values, "name")
+                existing = self._unpublished(workspace, settled_uid(identifier, None, ids.AUTOMATION), values["name"])
+                automation = _with_draft(existing, values, self._registrar.now_ms())
+                return await self._registrar.add(automation), True
+            automation = _with_draft(existing, values, self._registrar.now_ms())
+            return await self._registrar.put(automation), False
+
+    async def draft(self, workspace: str, identifier: str) -> tuple[Draft, tuple[Problem, ...]]:
+        """Return the draft of an automation, and what publishing would refuse it for. Raises NotFound."""
+        existing = await self.get(workspace, identifier)
+        draft = _draft_of(existing)
+        return draft, await self._rules.problems_of(structs.replace(existing, **_values_of(draft)))
+
+    async def drop_draft(self, workspace: str, identifier: str) -> None:
+        """Forget a draft; raises NotFound. What is published stays as it is."""
+        async with self._registrar.editing:
+            existing = await self.get(workspace, identifier)
+            _draft_of(existing)
+            await self._registrar.put(structs.replace(existing, draft=None))
+
+    async def publish(self, workspace: str, identifier: str) -> Automation:
+        """Let a draft take effect as a new version. What is paused stays so; what never ran is switched on.
+
+        Raises NotFound, Invalid with what is wrong with the draft, Conflict when the automation was edited meanwhile.
+        """
+        async with self._registrar.editing:
+            existing = await self.get(workspace, identifier)
+            draft = _draft_of(existing)
+            if draft.based_on != existing.version:
+                raise Conflict(
+                    f"the draft changes version {draft.based_on}, and version {existing.version} was published since;"
+                    " look at that one and PUT the draft again"
+                )
+            enabled = existing.enabled or existing.state is AutomationState.DRAFT
+            return await self._change(existing, _values_of(draft) | {"draft": None, "enabled": enabled})
+
+    def _unpublished(self, workspace: str, uid: str, name: str) -> Automation:
+        now_ms = self._registrar.now_ms()
+        identifier = ids.new_id(ids.AUTOMATION, now_ms)
+        return Automation(
+            id=identifier,
+            workspace=workspace,
+            uid=uid,
+            name=name,
+            enabled=False,
+            version=0,
+            secrets=(self._secrets.sealed(identifier, None, "secret", now_ms),),
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        )
 
     async def _change(self, existing: Automation, values: dict[str, Any]) -> Automation:
         changed = structs.replace(existing, **values)
+        if values.get("enabled") and existing.version == 0 and _WORKINGS.isdisjoint(values):
+            raise Invalid.at("enabled", msg="nothing is published yet; POST …/publish publishes the draft")
         if any(getattr(changed, name) != getattr(existing, name) for name in _WORKINGS):
             changed = structs.replace(changed, version=existing.version + 1)
             if existing.flow is not None:
@@ -166,7 +238,7 @@ class Automations:
                     uid=number,
                     created_ms=now_ms,
                     updated_ms=now_ms,
-                    automation=automation,
+                    automation=structs.replace(automation, draft=None),
                 )
             )
 
@@ -192,6 +264,22 @@ class Automations:
             await self._registrar.remove(automation)
             if automation.flow is not None:
                 await self._tell(automation, changed_type(automation.id))
+
+
+def _draft_of(automation: Automation) -> Draft:
+    if automation.draft is None:
+        raise NotFound("this automation has no draft; PUT …/draft keeps one")
+    return automation.draft
+
+
+def _values_of(draft: Draft) -> dict[str, Any]:
+    """Return what a draft sets of its automation, by field name."""
+    return {name: getattr(draft, name) for name in DraftFields.__struct_fields__}
+
+
+def _with_draft(automation: Automation, values: dict[str, Any], now_ms: int) -> Automation:
+    draft = Draft(**{"name": automation.name} | values, based_on=automation.version, saved_ms=now_ms)
+    return structs.replace(automation, draft=draft)
 
 
 def _concerns_runs(before: Automation, after: Automation) -> bool:

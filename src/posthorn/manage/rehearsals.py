@@ -42,14 +42,14 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     user: str | None = None
     type: str | None = None
     data: Raw | UnsetType = UNSET
-    draft: AutomationFields | None = None  #: changes to the automation that are not saved
+    draft: AutomationFields | bool | None = None  #: changes that are not saved, or true: the draft that is
 
 
 class SimulationOf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How far back to go, and with which changes that are not saved."""
+    """How far back to go, and with which draft."""
 
     days: int = 7
-    draft: AutomationFields | None = None
+    draft: AutomationFields | bool | None = None
 
 
 class Rehearsals:
@@ -63,7 +63,7 @@ class Rehearsals:
 
     async def preview(self, workspace: str, identifier: str, trial: Trial) -> Rehearsed:
         """Say what an automation would make of an event for a person as they are now. Raises NotFound, Invalid."""
-        automation = await self._automations.drafted(workspace, identifier, trial.draft)
+        automation = await self._automations.rehearsed(workspace, identifier, trial.draft)
         event = await self._event(workspace, automation, trial)
         recalled = await self._known(event)
         return self._rehearsal(automation).preview(event, recalled, self._clock.now_ms())
@@ -72,7 +72,7 @@ class Rehearsals:
         """Say what an automation would have made of the events of the last days. Raises NotFound, Invalid."""
         if not 1 <= asked.days <= MOST_DAYS:
             raise Invalid.at("days", msg=f"1 to {MOST_DAYS} days")
-        automation = await self._automations.drafted(workspace, identifier, asked.draft)
+        automation = await self._automations.rehearsed(workspace, identifier, asked.draft)
         events = await self._events(workspace, self._clock.now_ms() - asked.days * DAY_MS)
         rehearsal = self._rehearsal(automation)
         # In a thread: tens of thousands of renderings must not keep everybody else waiting.

@@ -39,6 +39,18 @@ FULL_AUTOMATION = factories.an_automation(
     send=flows.SendStep(url="https://example.test/", method="PUT", headers={"A": "b"}, body=""),
     version=7,
 )
+FULL_DRAFT = resources.Draft(
+    name="to be",
+    trigger=flows.EventTrigger(event_type="order.paid"),
+    conditions={"any": []},
+    eligibility=flows.OncePerPeriod(period="week"),
+    send=flows.SendStep(url="https://example.test/"),
+    flow=flows.Flow(triggers=(flows.OnCall(),), steps=(flows.Exit(name="end"),)),
+    throttle_rate=3,
+    retry_schedule_seconds=(0,),
+    based_on=7,
+    saved_ms=5,
+)
 EXAMPLES: list[Resource] = [
     factories.a_workspace(),
     factories.an_api_key(),
@@ -53,6 +65,7 @@ EXAMPLES: list[Resource] = [
     factories.an_automation(eligibility=flows.Once()),
     FULL_AUTOMATION,
     factories.an_automation_version(automation=FULL_AUTOMATION),
+    factories.an_automation(version=0, enabled=False, trigger=None, send=None, draft=FULL_DRAFT),
     factories.a_segment(),
     factories.a_secret(),
 ]
