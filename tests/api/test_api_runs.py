@@ -153,6 +153,24 @@ async def test_a_pause_holds_runs_and_its_end_lets_them_go_on_at_once(
     assert row["state"] == "exited"
 
 
+async def test_a_pause_ends_runs_where_that_is_chosen_and_ends_those_that_it_held(
+    http: httpx.AsyncClient, world: World, node: DecidingNode, automation: str
+) -> None:
+    await node.happen("signed_up", "a", {"n": 1})
+    wrong = await http.patch(f"/automation/{automation}", json={"enabled": False, "pausing": {"runs": "stop"}})
+    assert (wrong.status_code, wrong.json()["detail"][0]["loc"]) == (422, ["body", "pausing", "runs"])
+    paused = (await http.patch(f"/automation/{automation}", json={"enabled": False})).json()
+    assert (paused["version"], paused["pausing"]) == (1, {"runs": "hold", "endAfterSeconds": None, "spreadSeconds": 0})
+    await _pass_time(world, node, 2 * 3600)
+    assert (await http.get("/automation/welcome/run-count")).json()["active"] == 1
+    changed = (await http.patch(f"/automation/{automation}", json={"pausing": {"runs": "exit"}})).json()
+    assert (changed["version"], changed["pausing"]["runs"]) == (1, "exit")
+    await _pass_time(world, node, 2)
+    assert (await http.get("/automation/welcome/run-count")).json()["cancelled"] == 1
+    [row] = (await http.get("/automation/welcome/run")).json()["data"]
+    assert "paused" in (await http.get(f"/run/{row['id']}")).json()["path"][-1]["detail"]
+
+
 async def test_runs_of_an_automation_that_is_deleted_are_cancelled_with_it(
     http: httpx.AsyncClient, world: World, node: DecidingNode, automation: str
 ) -> None:

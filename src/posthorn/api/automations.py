@@ -10,7 +10,7 @@ from posthorn.api.query import OrderedQuery, read_query, reads
 from posthorn.api.rendering import ListOut, Out, list_out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
-from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
+from posthorn.engine.flows import Eligibility, EventTrigger, Flow, Pausing, SendStep
 from posthorn.engine.resources import Automation, AutomationState
 from posthorn.manage.automations import AutomationFields
 from posthorn.manage.braze_import import BrazeWebhook
@@ -31,6 +31,7 @@ class AutomationOut(Out, frozen=True, kw_only=True):
     eligibility: Eligibility
     send: SendStep | None
     flow: Flow | None
+    pausing: Pausing
     throttle_rate: int | None
     retry_schedule_seconds: tuple[int, ...] | None
     created_at: str
@@ -57,6 +58,7 @@ def automation_out(automation: Automation) -> AutomationOut:
         eligibility=automation.eligibility,
         send=automation.send,
         flow=automation.flow,
+        pausing=automation.pausing,
         throttle_rate=automation.throttle_rate,
         retry_schedule_seconds=automation.retry_schedule_seconds,
         created_at=iso_text(automation.created_ms),

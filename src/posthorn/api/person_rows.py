@@ -195,4 +195,6 @@ def _wait_out(track: Track, wake_ms: int | None) -> WaitOut | None:
     if waits is None:
         return None
     until = iso_or_none(wake_ms)
-    return WaitOut(kind=waits.kind, step=waits.step, until=until, deliveries=waits.pending, is_held=waits.is_held)
+    return WaitOut(
+        kind=waits.kind, step=waits.step, until=until, deliveries=waits.pending, is_held=waits.held_ms is not None
+    )

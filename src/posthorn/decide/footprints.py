@@ -31,7 +31,7 @@ class Waits(Struct, kw_only=True, frozen=True, omit_defaults=True):
     step: str
     timer: str
     pending: tuple[str, ...] = ()  #: deliveries whose answers are awaited
-    is_held: bool = False  #: what it waited for is there, and its automation is paused
+    held_ms: int | None = None  #: since when what it waited for is there, and its automation is paused
 
 
 class Footprint(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 from msgspec import Struct
 
+from posthorn.calendars import sticky_fraction
 from posthorn.clock import SECOND_MS
 from posthorn.decide import verdicts
 from posthorn.decide.case import Case, Happening
@@ -18,7 +19,7 @@ from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
 from posthorn.decide.stepping import GOAL_STEP, Stepper, answer_facts
-from posthorn.engine.flows import OnAbsence, WaitForEvent
+from posthorn.engine.flows import OnAbsence, Pausing, WaitForEvent
 from posthorn.engine.records import DeliveryState
 from posthorn.engine.runs import Run, RunState, Timer
 
@@ -77,14 +78,30 @@ class Mover:
         with self._guarding(case, timer.about):
             walk = self._walk_of(case, timer.about)
             waits = walk.track.waits if walk is not None else None
-            if walk is not None and waits is not None and waits.is_held:
+            if walk is not None and waits is not None and waits.held_ms is not None:
                 walk.stop_waiting()
                 self._go_on_unless_paused(walk, waits)
 
     def _go_on_unless_paused(self, walk: Walk, waits: Waits) -> None:
-        current = self._rules.current(walk.compiled.automation.id)
-        if current is None or not current.enabled:  # a version that is kept for its runs was not paused itself
+        current = self._rules.current(walk.compiled.automation.id)  # a version that is kept was not paused itself
+        if current is None or (not current.enabled and current.pausing.runs == "hold"):
             walk.hold(waits)
+            walk.leave()
+        elif waits.held_ms is None:
+            self._go_on(walk, waits)
+        else:
+            self._release(walk, waits, current.pausing, walk.case.now_ms - waits.held_ms)
+
+    def _release(self, walk: Walk, waits: Waits, pausing: Pausing, held_ms: int) -> None:
+        """Go on with a run that a pause held, at once or a little later; or end it, when its time is over."""
+        if pausing.end_after_seconds is not None and held_ms > pausing.end_after_seconds * SECOND_MS:
+            said = f"a pause held it for {held_ms // SECOND_MS} s, and what was held for longer than"
+            walk.end(RunState.EXITED, waits.step, f"{said} {pausing.end_after_seconds} s ends")
+            walk.leave()
+        elif pausing.spread_seconds:
+            later_ms = int(sticky_fraction(f"{walk.id}/pause") * pausing.spread_seconds * SECOND_MS)
+            walk.wait(waits.kind, waits.step, walk.case.now_ms + later_ms, waits.pending)
+            walk.note(waits.step, "released", f"the pause is over; it goes on in {later_ms // SECOND_MS} s")
             walk.leave()
         else:
             self._go_on(walk, waits)
@@ -216,6 +233,9 @@ class Mover:
         if current is None or compiled is None or isinstance(compiled, BrokenAutomation):
             reason = "the automation is deleted" if current is None else "its automation cannot be compiled any more"
             self._cancel(case, run, reason)
+            return None
+        if not current.enabled and current.pausing.runs == "exit":
+            self._cancel(case, run, "the automation is paused, and a pause ends its runs")
             return None
         in_flight = current.flow.in_flight if current.flow is not None else "exit"
         if current.version != run.version and in_flight == "exit":

@@ -13,7 +13,7 @@ from posthorn.decide.footprints import Footprint, Track, Waiting, Waits, documen
 from posthorn.decide.rules import Rules
 from posthorn.engine.runs import Run, RunState, Timer, TimerKind
 
-_HELD_MS = HOUR_MS
+_HELD_MS = HOUR_MS  # how long a held run sleeps at most when nobody tells it that the pause is over
 
 
 class Walk:
@@ -90,8 +90,9 @@ class Walk:
     def hold(self, waits: Waits) -> None:
         """Wait until the automation is paused no more. The timer is for the case that nobody tells of that."""
         self.wait(waits.kind, waits.step, self.case.now_ms + _HELD_MS, waits.pending)
+        since_ms = self.case.now_ms if waits.held_ms is None else waits.held_ms
         if self.track.waits is not None:
-            self.track = replace(self.track, waits=replace(self.track.waits, is_held=True))
+            self.track = replace(self.track, waits=replace(self.track.waits, held_ms=since_ms))
 
     def wait_on(self, pending: tuple[str, ...]) -> None:
         """Go on waiting for the answers that are still to come."""

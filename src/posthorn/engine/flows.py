@@ -136,6 +136,14 @@ class QuietTime(Part, frozen=True, kw_only=True):
     spread_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 900
 
 
+class Pausing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What a pause of an automation does with runs that are under way, and its end with those that it held."""
+
+    runs: Literal["hold", "go_on", "exit"] = "hold"
+    end_after_seconds: Seconds | None = None  #: a run that was held for longer ends in place of going on
+    spread_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0  #: the others go on spread over so long
+
+
 class Goal(Part, frozen=True, kw_only=True):
     """What a run is meant to bring about: an event of this type within a time after entering counts as its success."""
 

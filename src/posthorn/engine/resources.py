@@ -16,6 +16,7 @@ from posthorn.engine.flows import (
     Eligibility,
     EventTrigger,
     Flow,
+    Pausing,
     SendStep,
 )
 from posthorn.signing import NoVerification, Verification
@@ -223,6 +224,7 @@ class Automation(Resource, frozen=True, kw_only=True):
     eligibility: Eligibility = Always()
     send: SendStep | None = None  #: the simplest form, like one `Send` in `flow`
     flow: Flow | None = None
+    pausing: Pausing = Pausing()
     secrets: tuple[SealedSecret, ...] = ()  #: sign its requests, like an endpoint's
     throttle_rate: int | None = None
     retry_schedule_seconds: tuple[int, ...] | None = None

@@ -8,7 +8,7 @@ from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.directory import Directory
-from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
+from posthorn.engine.flows import Eligibility, EventTrigger, Flow, Pausing, SendStep
 from posthorn.engine.listening import changed_type, is_timed, published_type
 from posthorn.engine.profiles import automation_profile
 from posthorn.engine.resources import Automation, AutomationState, AutomationVersion, Draft
@@ -54,6 +54,7 @@ class AutomationFields(DraftFields, frozen=True, kw_only=True):
 
     uid: Uid | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
+    pausing: Pausing | UnsetType | None = UNSET
 
 
 class Automations:
@@ -284,6 +285,9 @@ def _with_draft(automation: Automation, values: dict[str, Any], now_ms: int) -> 
 
 def _concerns_runs(before: Automation, after: Automation) -> bool:
     """Tell whether runs that wait must be looked at now: those that were held go on, or those of a version end."""
-    is_resumed = after.enabled and not before.enabled
+    is_switched = after.enabled != before.enabled
+    is_paused_otherwise = not after.enabled and (is_switched or after.pausing != before.pausing)
+    if (after.enabled and is_switched) or (is_paused_otherwise and after.pausing.runs != "hold"):
+        return True
     in_flight = after.flow.in_flight if after.flow is not None else "exit"
-    return is_resumed or (after.version != before.version and in_flight == "exit")
+    return after.version != before.version and in_flight == "exit"
