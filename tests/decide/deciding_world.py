@@ -157,6 +157,7 @@ class World:
         body: bytes = b"",
         only: str = "",
         state: DeliveryState = DeliveryState.DELIVERED,
+        **fields: Any,
     ) -> None:
         """Deliver what is queued (to a URL with `only` in it), as the owner of the lanes would."""
         now_ms = self.clock.now_ms()
@@ -167,7 +168,7 @@ class World:
             [taken] = await self.store.take([read], now_ms=now_ms)
             for work in taken.works:
                 if work.rendered is not None and only.encode() in work.rendered.shown:
-                    attempt = an_attempt(work, state=state, response_status=status, response_body=body)
+                    attempt = an_attempt(work, state=state, response_status=status, response_body=body, **fields)
                     settled = Settlement(work=work, epoch=epochs[work.shard], attempt=attempt)
                     assert await self.store.settle([settled]) == [True]
 

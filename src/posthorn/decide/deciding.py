@@ -276,15 +276,11 @@ class Decider:
             return Moved(person.merged_into)
         case = Case(work=timer, workspace=workspace, memory=memory, now_ms=now_ms, person=person)
         match timer.kind:
-            case TimerKind.RUN:
-                self._mover.wake(case, timer)
+            case TimerKind.RUN | TimerKind.ANSWER | TimerKind.LOOK:
+                self._mover.move(case, timer)
                 self._follow_up(case, "profile.changed", {"run": timer.about}, ())
-            case TimerKind.ANSWER:
-                self._mover.answer(case, timer)
-                self._follow_up(case, "profile.changed", {"run": timer.about}, ())
-            case TimerKind.LOOK:
-                self._mover.look(case, timer)
-                self._follow_up(case, "profile.changed", {"run": timer.about}, ())
+            case TimerKind.RECEIPT:
+                self._mover.receive(case, timer)
             case TimerKind.RUNS:
                 run_looks.look_at_page(case, timer)
             case TimerKind.SCHEDULE:

@@ -31,7 +31,7 @@ def check(
     automation: Automation, key: EligibilityKey, firing: Firing | None, *, at_ms: int, zone: Zone
 ) -> NotEligible | None:
     """Decide whether an earlier firing rules out one at an instant: the time of receipt of the event."""
-    if firing is None:
+    if firing is None or not firing.times:  # 0 times: it fired, and nobody received anything
         return None
     rule = automation.eligibility
     if isinstance(rule, AgainAfter):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from posthorn import ids
 from posthorn.calendars import Zone, sticky_bucket
 from posthorn.clock import SECOND_MS
-from posthorn.decide import verdicts
+from posthorn.decide import receipts, verdicts
 from posthorn.decide.caps import Caps
 from posthorn.decide.case import Case, Happening, person_facts
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
@@ -16,10 +16,11 @@ from posthorn.decide.eligibility import check, eligibility_key, next_firing
 from posthorn.decide.facts import local_facts
 from posthorn.decide.footprints import Track, Waiting, is_watching
 from posthorn.decide.memory import Misses, Missing
+from posthorn.decide.receipts import Counted
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
-from posthorn.decide.sending import Sender
+from posthorn.decide.sending import Sender, Told
 from posthorn.decide.stepping import Stepper
 from posthorn.decide.verdicts import Verdict, record
 from posthorn.engine.flows import OnAbsence, OnAnniversary, OnCall, OnSchedule, Trigger
@@ -141,28 +142,43 @@ class Entrance:
                 walk.end(RunState.EXITED, ABSENCE_STEP, refused.detail)
                 walk.leave()
             return
+        holds_place = key if isinstance(key, EligibilityKey) else None
+        counted = receipts.counted(automation, holds_place, happening.received_ms)
         if compiled.request is not None:
             capped = self._caps.refuses(case, automation, self._zone(case))
             if capped is not None:
                 record(case, automation, happening.id, verdicts.capped(capped))
                 return
             delivery = self._sender.queue(
-                case, automation, compiled.request, happening.facts, event=happening.id, hops=happening.depth + 1
+                case,
+                automation,
+                compiled.request,
+                happening.facts,
+                event=happening.id,
+                hops=happening.depth + 1,
+                told=Told(counted=counted) if counted is not None else None,
             )
             if isinstance(delivery, RenderFailed):
                 record(case, automation, happening.id, verdicts.failed(delivery))
                 return
             record(case, automation, happening.id, verdicts.FIRED, delivery=delivery)
             self._caps.count(case, automation)
-        if automation.flow is None or self._begin(case, compiled, happening, trigger, walk):
+        if automation.flow is None or self._begin(case, compiled, happening, trigger, walk, counted):
             self._remember(case, key, happening)
 
     def _begin(
-        self, case: Case, compiled: CompiledAutomation, happening: Happening, trigger: str, walk: Walk | None
+        self,
+        case: Case,
+        compiled: CompiledAutomation,
+        happening: Happening,
+        trigger: str,
+        walk: Walk | None,
+        counted: Counted | None,
     ) -> bool:
-        """Let a run go its first steps. False: a template failed before anything was sent, which costs nothing."""
+        """Let a run go its first steps. False: nothing was sent, and that costs nothing of the eligibility."""
         flow = compiled.automation.flow
         walk = walk or self._new_walk(case, compiled, happening, trigger, self._run_key(compiled, happening))
+        walk.count_for(counted)
         if flow is not None and self._is_held_out(case, compiled):
             self._hold_out(walk, happening)
             return True
@@ -171,7 +187,7 @@ class Entrance:
         failure = walk.failed_unsent
         verdict = verdicts.failed_at_once(walk.id, failure) if failure is not None else verdicts.entered(walk.id)
         record(case, compiled.automation, happening.id, verdict)
-        return failure is None
+        return failure is None and not walk.is_unreceived
 
     def _hold_out(self, walk: Walk, happening: Happening) -> None:
         flow = walk.compiled.automation.flow

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from posthorn.decide.case import Happening
+from posthorn.decide.receipts import Counted
 from posthorn.engine.runs import Run
 
 _MOST_FOOTPRINTS = 200
@@ -55,6 +56,8 @@ class Track(Struct, kw_only=True, frozen=True, omit_defaults=True):
     path: tuple[Footprint, ...] = ()
     goal_ms: int | None = None
     is_held_out: bool = False
+    is_sent: bool = False  #: a request was queued
+    counted: Counted | None = None  #: which firing its requests count for, where that is by receipt
 
 
 _encoder = msgspec.json.Encoder()

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
-from msgspec import Struct
 
 from posthorn.calendars import sticky_fraction
 from posthorn.clock import SECOND_MS
-from posthorn.decide import verdicts
+from posthorn.decide import receipts, verdicts
 from posthorn.decide.case import Case, Happening
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import ABSENCE_STEP, HOLDOUT_STEP, Entrance, render_key
@@ -18,17 +17,11 @@ from posthorn.decide.places import Place
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
+from posthorn.decide.sending import Answer
 from posthorn.decide.stepping import GOAL_STEP, Stepper, answer_facts
 from posthorn.engine.flows import OnAbsence, Pausing, WaitForEvent
 from posthorn.engine.records import DeliveryState
-from posthorn.engine.runs import Run, RunState, Timer
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """The data of a timer that tells of an answer."""
-
-    delivery: str
-    step: str
+from posthorn.engine.runs import Run, RunState, Timer, TimerKind
 
 
 class Mover:
@@ -39,15 +32,16 @@ class Mover:
         self._stepper = stepper
         self._entrance = entrance
 
-    def wake(self, case: Case, timer: Timer) -> None:
-        """Go on with a run whose timer is due, unless it went on before."""
+    def move(self, case: Case, timer: Timer) -> None:
+        """Go on with a run whose timer is due, unless it went on before; give it an answer; or look at it anew."""
         with self._guarding(case, timer.about):
-            self._wake(case, timer)
-
-    def answer(self, case: Case, timer: Timer) -> None:
-        """Give a run the answer to one of its requests."""
-        with self._guarding(case, timer.about):
-            self._answer(case, timer)
+            match timer.kind:
+                case TimerKind.ANSWER:
+                    self._answer(case, timer)
+                case TimerKind.LOOK:
+                    self._look(case, timer)
+                case _:
+                    self._wake(case, timer)
 
     @contextmanager
     def _guarding(self, case: Case, run: str) -> Iterator[None]:
@@ -73,14 +67,13 @@ class Mover:
         if waits is not None:
             self._go_on_unless_paused(walk, waits)
 
-    def look(self, case: Case, timer: Timer) -> None:
+    def _look(self, case: Case, timer: Timer) -> None:
         """See what a change of its automation means for a run: it may be over, and one that was held goes on."""
-        with self._guarding(case, timer.about):
-            walk = self._walk_of(case, timer.about)
-            waits = walk.track.waits if walk is not None else None
-            if walk is not None and waits is not None and waits.held_ms is not None:
-                walk.stop_waiting()
-                self._go_on_unless_paused(walk, waits)
+        walk = self._walk_of(case, timer.about)
+        waits = walk.track.waits if walk is not None else None
+        if walk is not None and waits is not None and waits.held_ms is not None:
+            walk.stop_waiting()
+            self._go_on_unless_paused(walk, waits)
 
     def _go_on_unless_paused(self, walk: Walk, waits: Waits) -> None:
         current = self._rules.current(walk.compiled.automation.id)  # a version that is kept was not paused itself
@@ -106,8 +99,15 @@ class Mover:
         else:
             self._go_on(walk, waits)
 
-    def _answer(self, case: Case, timer: Timer) -> None:
+    def receive(self, case: Case, timer: Timer) -> Answer:
+        """Count a request that has ended where eligibility counts from receipt."""
         told = msgspec.json.decode(timer.data, type=Answer)
+        if told.counted is not None:
+            receipts.hear(case, told.counted, case.memory.answer(told.delivery))
+        return told
+
+    def _answer(self, case: Case, timer: Timer) -> None:
+        told = self.receive(case, timer)
         walk = self._walk_of(case, timer.about)
         if walk is None or walk.track.waits is None or told.delivery not in walk.track.waits.pending:
             return

@@ -10,6 +10,7 @@ from posthorn.decide.case import Case, Happening, count_facts, person_facts
 from posthorn.decide.compiling import CompiledAutomation
 from posthorn.decide.facts import local_facts
 from posthorn.decide.footprints import Footprint, Track, Waiting, Waits, document_of, track_of, with_footprint
+from posthorn.decide.receipts import Counted, give_back
 from posthorn.decide.rules import Rules
 from posthorn.engine.runs import Run, RunState, Timer, TimerKind
 
@@ -60,14 +61,27 @@ class Walk:
     @property
     def failed_unsent(self) -> str | None:
         """Why the run failed, when it did so before anything was sent."""
-        if self._state is not RunState.FAILED or any(one.what == "queued" for one in self.track.path):
-            return None
-        return self.track.path[-1].detail
+        return self.track.path[-1].detail if self._state is RunState.FAILED and not self.track.is_sent else None
+
+    @property
+    def is_unreceived(self) -> bool:
+        """Whether the run is over and its person got nothing, where eligibility counts what is received."""
+        track = self.track
+        return self.is_over and track.counted is not None and not track.is_sent and not track.is_held_out
 
     def note(self, step: str, what: str, detail: str = "", delivery: str | None = None) -> None:
         """Leave a footprint."""
         footprint = Footprint(step=step, at_ms=self.case.now_ms, what=what, detail=detail, delivery=delivery)
         self.track = with_footprint(self.track, footprint)
+
+    def queued(self, step: str, delivery: str) -> None:
+        """Note that a request is queued."""
+        self.track = replace(self.track, is_sent=True)
+        self.note(step, "queued", "the request is queued", delivery)
+
+    def count_for(self, counted: Counted | None) -> None:
+        """Say which firing the requests of the run count for."""
+        self.track = replace(self.track, counted=counted)
 
     def wait(self, kind: Waiting, step: str, until_ms: int | None, pending: tuple[str, ...] = ()) -> None:
         """Stop here until a timer is due, or until something else comes first."""
@@ -132,6 +146,8 @@ class Walk:
 
     def leave(self) -> None:
         """Put the run as it is now into the case."""
+        if self.is_unreceived and self.track.counted is not None:
+            give_back(self.case, self.track.counted)
         self.case.put_run(
             replace(
                 self._run,

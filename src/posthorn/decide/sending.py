@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from posthorn import ids
 from posthorn.decide.case import Case
+from posthorn.decide.receipts import Counted
 from posthorn.decide.rendering import RenderFailed, SecretValues, Setting, render
 from posthorn.decide.requests import CompiledRequest
 from posthorn.engine.lanes import automation_lane
@@ -19,10 +20,19 @@ from posthorn.vault import KeyRing
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """Which step of which run waits for an answer."""
+    """Who wants to hear how a request ended: the step of a run, eligibility that counts from receipt, or both."""
 
-    run: str
-    step: str
+    run: str | None = None
+    step: str = ""
+    counted: Counted | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The data of a timer that tells how a request ended."""
+
+    delivery: str
+    step: str = ""
+    counted: Counted | None = None
 
 
 class Sender:
@@ -44,7 +54,7 @@ class Sender:
         told: Told | None = None,
         payload: str | None = None,
     ) -> str | RenderFailed:
-        """Queue one request and return its delivery's id. `told` names the run that is told when it has ended.
+        """Queue one request and return its delivery's id. `told` names who is told when it has ended.
 
         `payload` is sent by a request without a body of its own, where the event may be gone by then.
         """
@@ -63,7 +73,7 @@ class Sender:
         lane = automation_lane(automation.id, rendered.shown.url)
         if rendered.real.body is None and payload is not None:
             rendered = rendered.with_body(payload)
-        tells = _answer_timer(case, identifier, told) if told is not None else None
+        tells = _timer(case, automation, identifier, told) if told is not None else None
         case.deliveries.append(
             NewDelivery(
                 id=identifier,
@@ -77,13 +87,13 @@ class Sender:
         return identifier
 
 
-def _answer_timer(case: Case, delivery: str, told: Told) -> Timer:
+def _timer(case: Case, automation: Automation, delivery: str, told: Told) -> Timer:
     return Timer(
-        id=f"{told.run}/{delivery}",
+        id=f"{told.run or automation.id}/{delivery}",
         shard=case.work.shard,
         due_ms=case.now_ms,
         profile=case.work.profile,
-        kind=TimerKind.ANSWER,
-        about=told.run,
-        data=msgspec.json.encode({"delivery": delivery, "step": told.step}),
+        kind=TimerKind.ANSWER if told.run is not None else TimerKind.RECEIPT,
+        about=told.run or automation.id,
+        data=msgspec.json.encode(Answer(delivery=delivery, step=told.step, counted=told.counted)),
     )

@@ -118,7 +118,7 @@ class Stepper:
                 facts,
                 event=happening.id,
                 hops=happening.depth + 1,
-                told=Told(run=walk.id, step=send.name) if send.wait_for_answer else None,
+                told=_told(walk, send),
                 payload=payload,
             )
             if isinstance(queued, RenderFailed) and queued.aborted is not None:
@@ -129,7 +129,7 @@ class Stepper:
                 walk.end(RunState.FAILED, place.step.name, f"{where}: {queued.message}")
                 return _STOPS
             sent += 1
-            walk.note(send.name, "queued", "the request is queued", queued)
+            walk.queued(send.name, queued)
             if send.wait_for_answer:
                 awaited.append(queued)
         self._caps.count(walk.case, walk.compiled.automation, sent)
@@ -137,6 +137,13 @@ class Stepper:
             return place.then
         walk.wait(Waiting.ANSWER, place.step.name, None, tuple(awaited))
         return _STOPS
+
+
+def _told(walk: Walk, send: Send) -> Told | None:
+    counted = walk.track.counted
+    if counted is None and not send.wait_for_answer:
+        return None
+    return Told(run=walk.id, step=send.name, counted=counted)
 
 
 def _come_to_the_end(walk: Walk) -> None:

@@ -103,23 +103,29 @@ class Always(Struct, frozen=True, forbid_unknown_fields=True, tag="always"):
     """Every matching event fires."""
 
 
-class Once(Struct, frozen=True, forbid_unknown_fields=True, tag="once"):
+class Remembering(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """What the rules share that look at earlier firings."""
+
+    counts_from: Literal["entry", "receipt"] = "entry"  #: by receipt, whom no request reached stays eligible
+
+
+class Once(Remembering, frozen=True, kw_only=True, tag="once"):
     """The first matching event of a profile fires, and never another."""
 
 
-class OncePerKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="once_per_key"):
+class OncePerKey(Remembering, frozen=True, kw_only=True, tag="once_per_key"):
     """The first matching event of a profile for each rendered key fires."""
 
     key: Text  #: a template, such as {{ event.data.mode }}
 
 
-class AgainAfter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="again_after"):
+class AgainAfter(Remembering, frozen=True, kw_only=True, tag="again_after"):
     """A matching event fires when the last firing for the profile is at least so long ago."""
 
     seconds: Annotated[int, Meta(ge=1)]
 
 
-class OncePerPeriod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="once_per_period"):
+class OncePerPeriod(Remembering, frozen=True, kw_only=True, tag="once_per_period"):
     """The first matching event of each calendar day, week or month in the person's time zone fires."""
 
     period: Literal["day", "week", "month"]

@@ -37,6 +37,7 @@ class TimerKind(StrEnum):
 
     RUN = "run"  #: a run's wait is over; `about` is the run
     ANSWER = "answer"  #: a delivery that a run waits for has ended; `about` is the run, `data` names the delivery
+    RECEIPT = "receipt"  #: a delivery that eligibility counts has ended; `about` is the automation
     ENTER = "enter"  #: a person is to enter an automation; `about` is the automation
     ANNIVERSARY = "anniversary"  #: a date of a person has come; `about` is the automation
     SEGMENTS = "segments"  #: whether the person is in a segment may change by time alone; `about` is the segment

@@ -233,6 +233,13 @@ async def test_a_later_firing_takes_the_place_of_the_older_one(world: World) -> 
     assert await world.firings([KEY]) == {KEY: Firing(times=2, last_ms=world.now_ms)}
 
 
+async def test_a_firing_is_taken_back_by_one_of_no_times(world: World) -> None:
+    never = Firing(times=0, last_ms=0)
+    await world.store.settle_decisions([_fired(world, await _queue(world), times=1)])
+    await world.store.settle_decisions([_fired(world, await _queue(world), firings=((KEY, never),))])
+    assert await world.firings([KEY]) == {KEY: never}
+
+
 async def test_of_two_firings_in_one_batch_the_later_one_stays(world: World) -> None:
     first, second = await _queue(world), await _queue(world)
     await world.store.settle_decisions([_fired(world, first), _fired(world, second, times=2)])
