@@ -17,6 +17,7 @@ from posthorn.decide.rendering import OpenedSecrets
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.cluster import Stage
 from posthorn.engine.directory import Directory
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import (
     Append,
     AppendResult,
@@ -28,7 +29,6 @@ from posthorn.engine.records import (
     RequestOutcome,
 )
 from posthorn.engine.settlements import delivered, exhausted, retry_at
-from posthorn.engine.shards import shard_of
 from posthorn.manage.access import ApiKeys
 from posthorn.manage.appending import Appender
 from posthorn.manage.applications import Applications
@@ -277,7 +277,11 @@ async def decide(world: World) -> None:
     epochs = await _own(world, Stage.DECIDE, now_ms)
     for work in await world.store.take_decisions(list(epochs), room=10, now_ms=now_ms, held=frozenset()):
         delivery = NewDelivery(
-            id=ids.new_id(ids.DELIVERY, now_ms), shard=shard_of(LANE), endpoint=LANE, due_ms=now_ms, event=work.event.id
+            id=ids.new_id(ids.DELIVERY, now_ms),
+            shard=lane_shard(LANE),
+            endpoint=LANE,
+            due_ms=now_ms,
+            event=work.event.id,
         )
         decision = a_decision(
             work, workspace=world.workspace, automation="auto_1", decided_ms=now_ms, delivery=delivery.id

@@ -6,8 +6,8 @@ from deciding_world import World
 from msgspec.structs import replace
 
 from posthorn.engine.flows import AgainAfter, EventTrigger, Once, OncePerKey
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import OutgoingRequest
-from posthorn.engine.shards import shard_of
 from posthorn.testing.factories import WORKSPACE
 from posthorn.vault import VaultError
 
@@ -35,7 +35,7 @@ async def test_an_event_that_matches_is_queued_as_the_rendered_request(world: Wo
     [decision] = world.decisions(event)
     [delivery] = world.store._tables.deliveries.values()
     assert (decision.outcome, decision.delivery, delivery.endpoint) == ("fired", delivery.id, "auto_1/example.test")
-    lane = (shard_of("auto_1/example.test"), "auto_1/example.test")
+    lane = (lane_shard("auto_1/example.test"), "auto_1/example.test")
     assert world.to_deliver.collect() == {lane: delivery.due_ms}
 
 

@@ -13,10 +13,10 @@ from posthorn.deliver.targets import CompiledLanes
 from posthorn.engine.directory import Directory
 from posthorn.engine.fairqueue import FairQueue
 from posthorn.engine.hints import Hints
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.records import LaneRead, ReadyEndpoint, Settlement, Taken
 from posthorn.engine.resources import Endpoint, SealedSecret
-from posthorn.engine.shards import shard_of
 from posthorn.errors import StoreUnavailable
 from posthorn.signing import new_symmetric_secret
 from posthorn.telemetry import Telemetry
@@ -151,7 +151,7 @@ class World:
         units = [a_unit(a_message(received_ms=self.clock.now_ms()), endpoints=endpoints) for _ in range(messages)]
         await self.store.append(units)
         if hint:
-            self.hints.add(((shard_of(endpoint), endpoint) for endpoint in endpoints), due_ms=self.clock.now_ms())
+            self.hints.add(((lane_shard(endpoint), endpoint) for endpoint in endpoints), due_ms=self.clock.now_ms())
         return [delivery.id for unit in units for delivery in unit.deliveries]
 
     def settled(self) -> int:

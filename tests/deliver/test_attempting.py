@@ -8,8 +8,8 @@ from posthorn.clock import SECOND_MS
 from posthorn.deliver.attempting import Outcome
 from posthorn.deliver.transport.failures import FailureCode
 from posthorn.engine.fairqueue import Finish
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import DeliveryState, DeliveryWork, Payload, Trigger
-from posthorn.engine.shards import shard_of
 from posthorn.testing.clock import START_MS
 from posthorn.testing.factories import an_event_type
 from posthorn.testing.transport import failure, response
@@ -18,7 +18,7 @@ from posthorn.testing.transport import failure, response
 def a_work(**overrides: object) -> DeliveryWork:
     fields: dict[str, object] = {
         "id": "dlv_1",
-        "shard": shard_of("ep_1"),
+        "shard": lane_shard("ep_1"),
         "endpoint": "ep_1",
         "due_ms": START_MS,
         "event": "msg_1",

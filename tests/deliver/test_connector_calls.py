@@ -10,8 +10,8 @@ from posthorn.clock import SECOND_MS
 from posthorn.deliver.attempting import Outcome
 from posthorn.deliver.transport.exchange import OutboundRequest
 from posthorn.deliver.transport.failures import FailureCode
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import DeliveryWork, OutgoingRequest, Payload, RenderedRequest, Trigger
-from posthorn.engine.shards import shard_of
 from posthorn.testing.clock import START_MS
 from posthorn.testing.factories import an_automation
 from posthorn.testing.transport import failure, response
@@ -38,7 +38,7 @@ def a_call(world: World, connector: str, account: dict[str, str], **fields: Any)
     sealed = world.key_ring.seal(msgspec.json.encode(real), context="dlv_1")
     return DeliveryWork(
         id="dlv_1",
-        shard=shard_of(LANE),
+        shard=lane_shard(LANE),
         endpoint=LANE,
         due_ms=START_MS,
         event="evt_1",

@@ -8,10 +8,10 @@ import pytest
 from delivering_world import World
 
 from posthorn.deliver.transport.exchange import OutboundRequest
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.records import Append, DeliveryState
 from posthorn.engine.resources import Kind
-from posthorn.engine.shards import shard_of
 from posthorn.testing.factories import a_delivery, a_message, a_rendered_request, an_automation
 from posthorn.testing.transport import Outcome, RecordingTransport, response
 
@@ -31,7 +31,7 @@ async def test_what_is_owed_is_delivered_and_leaves_the_queue(world: World) -> N
     [delivery] = await world.owe("ep_1")
     await world.until_settled(1)
     assert await world.state(delivery) == ("delivered", 1)
-    assert not world.queue.lane(shard_of("ep_1"), "ep_1").held
+    assert not world.queue.lane(lane_shard("ep_1"), "ep_1").held
 
 
 async def test_work_is_found_without_a_hint(world: World) -> None:
@@ -112,14 +112,35 @@ async def test_a_rendered_request_that_does_not_open_is_put_off_and_harms_no_oth
     await world.directory.refresh(world.store)
     lane = f"{automation.id}/example.test"
     event = a_message()
-    owed = a_delivery(event, endpoint=lane, shard=shard_of(lane), rendered=a_rendered_request())
+    owed = a_delivery(event, endpoint=lane, shard=lane_shard(lane), rendered=a_rendered_request())
     await world.store.append([Append(event=event, deliveries=(owed,))])
-    world.hints.add([(shard_of(lane), lane)], due_ms=owed.due_ms)
+    world.hints.add([(lane_shard(lane), lane)], due_ms=owed.due_ms)
     await world.owe("ep_1")
     await world.until_settled(2)
     assert await world.state(owed.id) == ("pending", 0)
     assert [facts["where"] for facts in world.told.of("error.unexpected")] == ["attempt"]
     assert len(world.transport.requests) == 1
+
+
+async def test_the_rate_of_an_automation_is_kept_over_all_hosts_that_it_sends_to(world: World) -> None:
+    automation = an_automation(id="auto_1", throttle_rate=2, secrets=(world.sealed("auto_1"),))
+    await world.store.insert(automation)
+    await world.directory.refresh(world.store)
+    for number in range(6):
+        lane = f"auto_1/{number}.test"
+        event = a_message()
+        shown = b'{"method":"POST","url":"https://%d.test/","headers":[],"body":"{}"}' % number
+        request = a_rendered_request(shown=shown, sealed=None)
+        owed = a_delivery(event, endpoint=lane, shard=lane_shard(lane), rendered=request)
+        await world.store.append([Append(event=event, deliveries=(owed,))])
+        world.hints.add([(lane_shard(lane), lane)], due_ms=owed.due_ms)
+    for sent in range(1, 7):
+        await world.until_settled(sent)
+        for _ in range(20):  # whatever else could start would start now
+            await asyncio.sleep(0)
+        assert len(world.transport.requests) == sent
+        world.clock.advance(0.5)
+        world.hints.wake()
 
 
 async def test_a_disabled_endpoint_gets_nothing_until_it_is_enabled_again(world: World) -> None:
@@ -145,7 +166,7 @@ async def test_an_endpoint_disabled_in_between_gets_nothing_of_what_was_read_ahe
     world.transport.release()
     await world.until_settled(2)
     assert len(world.transport.requests) == 2
-    assert world.queue.lane(shard_of("ep_1"), "ep_1").held == set()
+    assert world.queue.lane(lane_shard("ep_1"), "ep_1").held == set()
 
 
 async def test_deliveries_of_a_deleted_endpoint_are_cancelled_however_many_they_are(world: World) -> None:

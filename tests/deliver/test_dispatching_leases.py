@@ -9,8 +9,8 @@ from delivering_world import World
 
 from posthorn.engine import settlements
 from posthorn.engine.cluster import Stage
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import LaneRead
-from posthorn.engine.shards import shard_of
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import an_attempt
 
@@ -43,7 +43,9 @@ async def deliver_all_elsewhere(world: World, endpoint: str) -> int:
     now_ms = world.clock.now_ms()
     leases = await world.store.lease("node_b", Stage.DELIVER, now_ms=now_ms, until_ms=now_ms + 1000, most=300)
     epochs = {lease.shard: lease.epoch for lease in leases}
-    [taken] = await world.store.take([LaneRead(shard=shard_of(endpoint), endpoint=endpoint, room=1000)], now_ms=now_ms)
+    [taken] = await world.store.take(
+        [LaneRead(shard=lane_shard(endpoint), endpoint=endpoint, room=1000)], now_ms=now_ms
+    )
     made = [settlements.delivered(work, epochs[work.shard], an_attempt(work)) for work in taken.works]
     assert all(await world.store.settle(made))
     await world.store.release("node_b", Stage.DELIVER)
@@ -55,7 +57,7 @@ async def test_what_was_read_under_an_earlier_lease_is_not_sent_once_the_shard_c
     world.transport.hold()
     await world.owe("ep_1", messages=10)
     await world.transport.wait_for_requests(2)
-    assert world.queue.lane(shard_of("ep_1"), "ep_1").buffer
+    assert world.queue.lane(lane_shard("ep_1"), "ep_1").buffer
     world.clock.advance(16)
     assert await deliver_all_elsewhere(world, "ep_1") == 10
     await world.own()
@@ -125,7 +127,7 @@ async def test_what_is_committed_long_after_it_was_due_goes_out_at_the_hint(worl
     slow, world.clock = world.clock, ManualClock(world.clock.now_ms())
     slow.advance(40)
     await world.own()
-    await until(lambda: world.queue.lane(shard_of("ep_1"), "ep_1").since_ms is not None)
+    await until(lambda: world.queue.lane(lane_shard("ep_1"), "ep_1").since_ms is not None)
     [late] = await world.owe("ep_1")  # accepted 40 s ago, and committed only now
     await world.until_settled(2)
     assert await world.state(late) == ("delivered", 1)

@@ -6,8 +6,10 @@ from delivering_world import World
 from msgspec.structs import replace
 
 from posthorn.deliver.targets import schedule_in_ms
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.marks import MASK
 from posthorn.engine.resources import Kind
+from posthorn.engine.shards import shard_of
 from posthorn.errors import PosthornError
 from posthorn.testing.clock import START_MS
 from posthorn.testing.factories import APPLICATION, an_application, an_automation
@@ -76,6 +78,12 @@ async def test_an_automations_lanes_share_its_rules(world: World) -> None:
     assert rules is not None
     assert world.lanes.rules("auto_1/other.test", START_MS) is rules
     assert (rules.url, rules.rate, rules.schedule_ms, rules.paused) == (None, 2, (0, 1000), False)
+
+
+def test_the_lanes_of_one_automation_belong_to_one_node() -> None:
+    assert len({lane_shard(f"auto_1/{number}.test") for number in range(100)}) == 1
+    assert len({lane_shard(f"auto_{number}/a.test") for number in range(100)}) > 50
+    assert lane_shard("ep_1") == shard_of("ep_1")
 
 
 async def test_sealed_headers_are_opened_and_shown_masked(world: World) -> None:

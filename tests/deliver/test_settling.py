@@ -9,8 +9,8 @@ from posthorn.deliver import settling
 from posthorn.deliver.settling import Settler
 from posthorn.engine import settlements
 from posthorn.engine.cluster import Stage
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import DeliveryWork, LaneRead, Payload, Settlement, Trigger
-from posthorn.engine.shards import shard_of
 from posthorn.telemetry import Telemetry
 from posthorn.testing.clock import START_MS, ManualClock
 from posthorn.testing.factories import ENDPOINT, a_unit, an_attempt, an_event
@@ -35,7 +35,7 @@ class Bench:
             "node", Stage.DELIVER, now_ms=START_MS, until_ms=START_MS + 10_000, most=256
         )
         await self.store.append([a_unit(an_event()) for _ in range(count)])
-        read = LaneRead(shard=shard_of(ENDPOINT), endpoint=ENDPOINT, room=count)
+        read = LaneRead(shard=lane_shard(ENDPOINT), endpoint=ENDPOINT, room=count)
         [taken] = await self.store.take([read], now_ms=START_MS)
         return taken.works, lease.epoch
 

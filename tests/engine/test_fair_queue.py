@@ -187,7 +187,7 @@ def test_a_starved_lane_that_proves_healthy_waits_no_longer() -> None:
 def test_a_throttled_lane_never_exceeds_its_rate_and_waits_no_longer_than_it_must() -> None:
     owner = Owner(slots=1000)
     lane = owner.prove("slow")
-    lane.window, lane.rate = 100, 10
+    lane.window, lane.throttle.rate = 100, 10
     owner.add("slow", *[0] * 100)
     starts: list[float] = []
     for tick in range(300):
@@ -196,16 +196,46 @@ def test_a_throttled_lane_never_exceeds_its_rate_and_waits_no_longer_than_it_mus
         starts += [owner.now] * len(owner.flying)
         while owner.flying:
             owner.finish(0)
-            lane.rate = 10
+            lane.throttle.rate = 10
     for start in starts:
         assert sum(start <= other < start + 1 for other in starts) <= 11
     assert len(starts) >= 29
 
 
+def test_the_lanes_of_one_automation_share_its_throttle_and_take_turns() -> None:
+    owner = Owner(slots=1000)
+    lanes = [f"auto_1/{host}.test" for host in ("a", "b", "c", "d")]
+    for lane in lanes:
+        owner.prove(lane).window = 100
+    owner.queue.lane(0, lanes[0]).throttle.rate = 10
+    assert owner.prove("auto_2/a.test").throttle.rate is None
+    for lane in lanes:
+        owner.add(lane, *[0] * 100)
+    starts: list[tuple[float, str]] = []
+    for tick in range(300):
+        owner.now = 1000 + tick / 100
+        owner.pump()
+        while owner.flying:
+            starts.append((owner.now, owner.flying[0][0].endpoint))
+            owner.finish(0)
+    for start, _ in starts:
+        assert sum(start <= other < start + 1 for other, _ in starts) <= 11
+    assert len(starts) >= 28
+    assert all(sum(one == lane for _, one in starts) >= 5 for lane in lanes)
+
+
+def test_a_throttle_is_forgotten_with_the_last_of_its_lanes() -> None:
+    owner = Owner(slots=2)
+    owner.queue.lane(0, "auto_1/a.test").throttle.rate = 5
+    assert owner.queue.lane(0, "auto_1/b.test").throttle.rate == 5
+    owner.queue.forget_idle(1e9)
+    assert owner.queue.lane(0, "auto_1/a.test").throttle.rate is None
+
+
 def test_the_next_release_of_a_throttle_is_told() -> None:
     owner = Owner(slots=10)
     lane = owner.prove("slow")
-    lane.rate = 2
+    lane.throttle.rate = 2
     owner.add("slow", 0, 0, 0)
     owner.now = 100.0
     owner.pump()
@@ -219,8 +249,8 @@ def test_the_next_release_of_a_throttle_is_told() -> None:
 def test_a_lane_is_not_forgotten_while_it_is_throttled_starved_or_busy() -> None:
     owner = Owner(slots=2)
     throttled = owner.prove("throttled")
-    throttled.rate = 1
-    throttled.tokens = throttled.tokens_at = 0.0
+    throttled.throttle.rate = 1
+    throttled.throttle.tokens = throttled.throttle.tokens_at = 0.0
     owner.add("throttled", 0)
     owner.add("busy", 0)
     owner.add("starved", 0)
@@ -337,7 +367,7 @@ def test_whatever_happens_limits_hold_nothing_is_lost_and_counters_return_to_zer
         elif name == "finish" and owner.flying:
             owner.finish(first % len(owner.flying), second)
         elif name == "rate":
-            owner.queue.lane(shard_of(first), first).rate = second
+            owner.queue.lane(shard_of(first), first).throttle.rate = second
         elif name == "wait":
             owner.now += first
         elif name == "forget":

@@ -7,8 +7,8 @@ from typing import Any
 from posthorn import ids
 from posthorn.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery, EventQuery, RequestQuery
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import DeliveryState, RequestOutcome
-from posthorn.engine.shards import shard_of
 from posthorn.storage import journal_deliveries as owed
 from posthorn.storage import journal_queries as asked
 from posthorn.storage import journal_threads as threads
@@ -88,7 +88,7 @@ class FilledJournal:
         same = {"delivery": delivery, "event": event, "endpoint": endpoint, "trigger": "scheduled"}
         match number % 20:
             case 2:
-                self._put("delivery", at_ms, id=delivery, event=event, endpoint=endpoint, shard=shard_of(endpoint))
+                self._put("delivery", at_ms, id=delivery, event=event, endpoint=endpoint, shard=lane_shard(endpoint))
                 self._put("attempt", at_ms, **same, id=f"{ids.ATTEMPT}_{body}", state="pending")
             case 3:
                 self._put("cancelled", at_ms, **same)

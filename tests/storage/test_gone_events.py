@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from posthorn import ids
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ports import TAKE_BYTES, Store
 from posthorn.engine.records import GONE_PAYLOAD, Event, LaneRead, NewDelivery, Taken
-from posthorn.engine.shards import shard_of
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.storage.sqlite.connection import DATABASE
 from posthorn.storage.sqlite.store import SqliteStore
@@ -87,7 +87,7 @@ class Ruin:
 
 
 def _read(endpoint: str = ENDPOINT, room: int = 100, **fields: object) -> LaneRead:
-    return LaneRead(shard=shard_of(endpoint), endpoint=endpoint, room=room, **fields)
+    return LaneRead(shard=lane_shard(endpoint), endpoint=endpoint, room=room, **fields)
 
 
 def _ids(taken: Taken) -> list[str]:

@@ -11,11 +11,10 @@ from posthorn.decide.case import Case
 from posthorn.decide.receipts import Counted
 from posthorn.decide.rendering import RenderFailed, SecretValues, Setting, render
 from posthorn.decide.requests import CompiledRequest
-from posthorn.engine.lanes import automation_lane
+from posthorn.engine.lanes import automation_lane, lane_shard
 from posthorn.engine.records import NewDelivery
 from posthorn.engine.resources import Automation
 from posthorn.engine.runs import Timer, TimerKind
-from posthorn.engine.shards import shard_of
 from posthorn.vault import KeyRing
 
 
@@ -77,7 +76,7 @@ class Sender:
         case.deliveries.append(
             NewDelivery(
                 id=identifier,
-                shard=shard_of(lane),
+                shard=lane_shard(lane),
                 endpoint=lane,
                 due_ms=case.now_ms,
                 event=event,

@@ -185,7 +185,7 @@ class Dispatcher(Service):
             self._put_aside(lane, until_resumed=False)
             self._check_gone(lane)
             return
-        lane.rate = rules.rate if rules is not None else None
+        lane.throttle.rate = rules.rate if rules is not None else None
         if self._queue.wants_more(lane):
             self._filler.ask(lane)
         work = self._queue.next_work(lane)

@@ -10,6 +10,7 @@ from posthorn.clock import SECOND_MS
 from posthorn.deliver.transport import NO_HEADERS, HeaderBlock, Refusal, header_block
 from posthorn.engine.directory import Directory
 from posthorn.engine.following import CatchUp, nothing_new
+from posthorn.engine.lanes import owner_of
 from posthorn.engine.marks import MASK
 from posthorn.engine.resources import Application, Automation, Endpoint, Resource, SealedSecret
 from posthorn.errors import PosthornError
@@ -84,7 +85,7 @@ class CompiledLanes:
 
     def rules(self, lane: str, now_ms: int) -> LaneRules | None:
         """Return the rules of an endpoint's or an automation's lane."""
-        owner = lane.partition("/")[0]
+        owner = owner_of(lane)
         resource: Endpoint | Automation | None = self._directory.endpoint(owner) or self._directory.automation(owner)
         known = self._compiled.get(owner)
         if resource is None:

@@ -10,16 +10,17 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from weakref import WeakValueDictionary
 
+from posthorn.engine.lanes import owner_of
 from posthorn.engine.records import DeliveryWork
+from posthorn.engine.throttle import Throttle
 
 FIRST_WINDOW = 2
 WIDEST_WINDOW = 128
 PREFETCH = 64
 MOST_HELD = 1024
 _DOUBTFUL_SHARE = 0.5
-_BURST_SHARE = 0.1
-
 _LANE_BYTES = 32 * 1024 * 1024
 _MOST_BYTES = 128 * 1024 * 1024
 
@@ -55,15 +56,13 @@ class Lane:
         "offered",
         "offered_ms",
         "proven",
-        "rate",
         "shard",
         "since_ms",
-        "tokens",
-        "tokens_at",
+        "throttle",
         "window",
     )
 
-    def __init__(self, shard: int, endpoint: str) -> None:
+    def __init__(self, shard: int, endpoint: str, throttle: Throttle) -> None:
         self.shard = shard
         self.endpoint = endpoint
         self.buffer: deque[DeliveryWork] = deque()
@@ -82,27 +81,16 @@ class Lane:
         self.proven = False
         self.may_have_more = True
         self.listed = False  #: waits for a turn, for a doubtful slot, or for its throttle
-        self.rate: int | None = None
-        self.tokens = 1.0
-        self.tokens_at = 0.0
+        self.throttle = throttle
         self.not_before = 0.0
         self.active_at = 0.0
 
     def has_token(self, now: float) -> bool:
-        """Whether the throttle lets one more attempt start; if not, `not_before` says when.
-
-        A lane that was idle may burst by a tenth of its rate: with a whole second's worth saved up, a receiver that
-        allows ten a second would get twenty within one.
-        """
-        if self.rate is None:
+        """Whether the throttle lets one more attempt start; if not, `not_before` says when."""
+        if self.throttle.rate is None:
             return True
-        most = max(1.0, self.rate * _BURST_SHARE)
-        self.tokens = min(most, self.tokens + (now - self.tokens_at) * self.rate)
-        self.tokens_at = now
-        if self.tokens >= 1.0:
-            return True
-        self.not_before = now + (1.0 - self.tokens) / self.rate
-        return False
+        self.not_before = self.throttle.turn_at(now)
+        return self.not_before <= now
 
     def has_first_attempt(self) -> bool:
         """Whether anything in the buffer was never tried."""
@@ -123,16 +111,18 @@ class FairQueue:
         self.doubtful_in_flight = 0
         self.held_bytes = 0
         self._lanes: dict[str, Lane] = {}
+        self._throttles: WeakValueDictionary[str, Throttle] = WeakValueDictionary()
         self._ready: deque[Lane] = deque()
         self._starved: OrderedDict[str, Lane] = OrderedDict()
-        self._throttled: list[tuple[float, int, Lane]] = []
-        self._throttlings = 0  # breaks ties in the heap, where lanes cannot be compared
+        self._waiting: dict[Throttle, deque[Lane]] = {}  #: lanes whose throttle lets nobody start now, in turn
+        self._turns: list[tuple[float, int, Throttle]] = []
+        self._turns_told = 0  # breaks ties in the heap, where throttles cannot be compared
 
     def lane(self, shard: int, endpoint: str) -> Lane:
         """Return the lane of an endpoint, made at its first delivery."""
         lane = self._lanes.get(endpoint)
         if lane is None:
-            lane = self._lanes[endpoint] = Lane(shard, endpoint)
+            lane = self._lanes[endpoint] = Lane(shard, endpoint, self._throttle_of(owner_of(endpoint)))
         return lane
 
     def lanes(self) -> Iterator[Lane]:
@@ -165,14 +155,14 @@ class FairQueue:
             lane.listed = False
             lane.active_at = now
             if lane.in_flight >= lane.window or (lane.in_flight and self._is_heavy(lane)):
-                continue  # listed again when one of its own finishes
+                self._pass_on(lane)  # it is listed again when one of its own finishes
+                continue
             if not lane.proven and not self._has_doubtful_room():
                 self._starve(lane)
+                self._pass_on(lane)
                 continue
             if not lane.has_token(now):
-                lane.listed = True
-                self._throttlings += 1
-                heapq.heappush(self._throttled, (lane.not_before, self._throttlings, lane))
+                self._await_turn(lane)
                 continue
             return lane
         return None
@@ -241,8 +231,7 @@ class FairQueue:
         lane.in_flight += 1
         self.in_flight += 1
         self.doubtful_in_flight += doubtful
-        if lane.rate is not None:
-            lane.tokens -= 1.0
+        lane.throttle.take()
         if lane.buffer or lane.may_have_more:
             self._list(lane)
         return doubtful
@@ -266,6 +255,7 @@ class FairQueue:
         it waits for `settled`; with a read under way, for `took`; otherwise it had nothing due and stays out of the
         round until it is offered again.
         """
+        self._pass_on(lane)
         if lane.asked:
             return
         if lane.buffer:
@@ -288,11 +278,15 @@ class FairQueue:
 
     def release_throttled(self, now: float) -> float | None:
         """Put lanes whose throttle lets go back into the round; return when the next one will, or None."""
-        while self._throttled and self._throttled[0][0] <= now:
-            _, _, lane = heapq.heappop(self._throttled)
-            lane.listed = False
-            self._list(lane)
-        return self._throttled[0][0] if self._throttled else None
+        while self._turns and self._turns[0][0] <= now:
+            _, _, throttle = heapq.heappop(self._turns)
+            released = 0
+            while throttle in self._waiting and throttle.turn_at(now, after=released) <= now:
+                self._release(throttle)
+                released += 1
+            if throttle in self._waiting:
+                self._tell_turn(throttle, throttle.turn_at(now, after=released))
+        return self._turns[0][0] if self._turns else None
 
     def drop_buffers(self) -> None:
         """Forget what was read ahead, because another node may have worked on it meanwhile."""
@@ -315,6 +309,36 @@ class FairQueue:
         for endpoint in idle:
             del self._lanes[endpoint]
         return len(idle)
+
+    def _await_turn(self, lane: Lane) -> None:
+        lane.listed = True
+        if lane.throttle not in self._waiting:
+            self._waiting[lane.throttle] = deque()
+            self._tell_turn(lane.throttle, lane.not_before)
+        self._waiting[lane.throttle].append(lane)
+
+    def _tell_turn(self, throttle: Throttle, at: float) -> None:
+        self._turns_told += 1
+        heapq.heappush(self._turns, (at, self._turns_told, throttle))
+
+    def _pass_on(self, lane: Lane) -> None:
+        """Give the turn that a lane does not use to the next one that shares its throttle."""
+        if lane.throttle in self._waiting:
+            self._release(lane.throttle)
+
+    def _release(self, throttle: Throttle) -> None:
+        waiting = self._waiting[throttle]
+        lane = waiting.popleft()
+        if not waiting:
+            del self._waiting[throttle]
+        lane.listed = False
+        self._list(lane)
+
+    def _throttle_of(self, owner: str) -> Throttle:
+        throttle = self._throttles.get(owner)
+        if throttle is None:
+            throttle = self._throttles[owner] = Throttle()
+        return throttle
 
     def _learn(self, lane: Lane, finish: Finish) -> None:
         if finish is Finish.ANSWERED_WELL:

@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from posthorn.engine.shards import shard_of
+
 
 def automation_lane(automation: str, url: str) -> str:
     """Name the lane of a rendered request. A URL without a usable host gets a lane too: its attempt will say why."""
@@ -10,3 +12,13 @@ def automation_lane(automation: str, url: str) -> str:
     except ValueError:
         host = ""
     return f"{automation}/{host}"
+
+
+def owner_of(lane: str) -> str:
+    """Return the id of the endpoint or the automation that a lane belongs to."""
+    return lane.partition("/")[0]
+
+
+def lane_shard(lane: str) -> int:
+    """Return the shard of a lane. Those of one automation share theirs: one node owns them all, and their throttle."""
+    return shard_of(owner_of(lane))

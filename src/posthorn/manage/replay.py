@@ -9,10 +9,10 @@ from posthorn import ids
 from posthorn.clock import Clock
 from posthorn.engine.directory import Directory
 from posthorn.engine.journal import DeliveryQuery, DeliveryRow, EventQuery
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ports import Journal, WorkStore
 from posthorn.engine.records import DeliveryState, Event, NewDelivery
 from posthorn.engine.resources import Application, Endpoint
-from posthorn.engine.shards import shard_of
 from posthorn.errors import Conflict, NotFound
 from posthorn.manage.history import History
 from posthorn.receive.routing import Routing
@@ -192,7 +192,7 @@ class Replay:
     async def _enqueue(self, delivery: str, endpoint: str, event: str) -> None:
         await self._store.enqueue(
             NewDelivery(
-                id=delivery, shard=shard_of(endpoint), endpoint=endpoint, due_ms=self._clock.now_ms(), event=event
+                id=delivery, shard=lane_shard(endpoint), endpoint=endpoint, due_ms=self._clock.now_ms(), event=event
             )
         )
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_, select
 
 from posthorn.engine.journal import DeliveryQuery, DeliveryRow, Page
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.records import DeliveryState
-from posthorn.engine.shards import shard_of
 from posthorn.ids import DELIVERY, EPOCH_MS, first_id
 from posthorn.storage.journal_pages import instant_of, is_upwards, page_of
 from posthorn.storage.journal_queries import events_of
@@ -102,7 +102,8 @@ def _all_pending(query: DeliveryQuery, after: str | None) -> Questions[list[Deli
     else:
         # All are of the endpoint's own workspace. Whether that is the asked one is seen by the events of one page:
         # a lane is sorted whole, and looking up the event of each would take a second for every 50,000.
-        statement = statement.where(delivery.c.shard == shard_of(query.endpoint), delivery.c.endpoint == query.endpoint)
+        shard = lane_shard(query.endpoint)
+        statement = statement.where(delivery.c.shard == shard, delivery.c.endpoint == query.endpoint)
     found = yield statement
     return (yield from _with_application(found, query, _pending))
 

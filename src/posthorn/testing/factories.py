@@ -9,6 +9,7 @@ from typing import Any
 from posthorn import ids
 from posthorn.engine import flows, resources
 from posthorn.engine.cluster import Node, Role
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.people import Device, Profile
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import (
@@ -87,7 +88,7 @@ def a_delivery(event: Event, **overrides: Any) -> NewDelivery:
     endpoint = overrides.get("endpoint", ENDPOINT)
     fields: dict[str, Any] = {
         "id": ids.new_id(ids.DELIVERY, event.received_ms),
-        "shard": shard_of(endpoint),
+        "shard": lane_shard(endpoint),
         "endpoint": endpoint,
         "due_ms": due_ms,
         "event": event.id,

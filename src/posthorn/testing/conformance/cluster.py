@@ -7,6 +7,7 @@ import pytest
 
 from posthorn.clock import HOUR_MS
 from posthorn.engine.cluster import Node, NodeStanding, Role, Stage
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ports import Store
 from posthorn.engine.shards import shard_of
 from posthorn.testing.clock import ManualClock
@@ -203,7 +204,7 @@ async def test_each_node_answers_for_its_own_shards_only(world: World) -> None:
         a_unit(other, endpoints=(OTHER_ENDPOINT, LANE), profile=_OTHER_PROFILE),
     )
     await _hand_over(world, Stage.DECIDE, [shard_of(_PROFILE)])
-    await _hand_over(world, Stage.DELIVER, [shard_of(OTHER_ENDPOINT), shard_of(LANE)])
+    await _hand_over(world, Stage.DELIVER, [lane_shard(OTHER_ENDPOINT), lane_shard(LANE)])
     now_ms = world.now_ms
     assert await _lags(world) == {
         NODE: (now_ms - other.received_ms, now_ms - event.received_ms),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from posthorn import ids
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ports import TAKE_BYTES
 from posthorn.engine.records import Append, LaneRead, Taken
-from posthorn.engine.shards import shard_of
 from posthorn.testing.conformance.world import World
 from posthorn.testing.factories import ENDPOINT, OTHER_ENDPOINT, a_delivery, a_unit
 
@@ -17,7 +17,7 @@ _BIG_BYTES = 3 * 1024 * 1024  # Three of them are over the bound; a store would 
 
 
 def _read(endpoint: str = ENDPOINT, *, room: int = 100, **fields: Any) -> LaneRead:
-    return LaneRead(shard=shard_of(endpoint), endpoint=endpoint, room=room, **fields)
+    return LaneRead(shard=lane_shard(endpoint), endpoint=endpoint, room=room, **fields)
 
 
 async def _take(world: World, *reads: LaneRead) -> list[Taken]:

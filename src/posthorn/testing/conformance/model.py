@@ -9,10 +9,10 @@ from posthorn import ids
 from posthorn.engine import settlements
 from posthorn.engine.cluster import Stage
 from posthorn.engine.journal import AttemptQuery, DeliveryQuery
-from posthorn.engine.lanes import automation_lane
+from posthorn.engine.lanes import automation_lane, lane_shard
 from posthorn.engine.ports import Store
 from posthorn.engine.records import Append, DeliveryWork, Event, LaneRead, Settlement, Taken
-from posthorn.engine.shards import SHARDS, shard_of
+from posthorn.engine.shards import SHARDS
 from posthorn.testing.clock import START_MS
 from posthorn.testing.conformance.world import ALL_SHARDS, NODE, OTHER_NODE
 from posthorn.testing.factories import (
@@ -160,7 +160,7 @@ class _History:
 
     async def _ready(self) -> None:
         after_ms = self._random.choice((None, self._now_ms - 2000, self._now_ms))
-        shards = self._random.choice((ALL_SHARDS, [shard_of(lane) for lane in _LANES[:2]]))
+        shards = self._random.choice((ALL_SHARDS, [lane_shard(lane) for lane in _LANES[:2]]))
 
         async def ask(store: Store) -> list[tuple[int, str, int]]:
             ready = await store.ready(shards, after_ms=after_ms, now_ms=self._now_ms)
@@ -177,7 +177,7 @@ class _History:
     def _read(self, endpoint: str) -> LaneRead:
         known = [(work.due_ms, work.id) for work in self._taken[-6:] if work.endpoint == endpoint]
         return LaneRead(
-            shard=shard_of(endpoint),
+            shard=lane_shard(endpoint),
             endpoint=endpoint,
             room=self._random.randint(1, 6),
             held=frozenset(work.id for work in self._some(self._taken)),
@@ -238,7 +238,7 @@ class _History:
         await self._both("deliveries", lambda store: store.deliveries(deliveries))
         await self._both("attempts", lambda store: store.attempts(attempts))
         now_ms, self._now_ms = self._now_ms, _FAR_MS
-        reads = [LaneRead(shard=shard_of(lane), endpoint=lane, room=_EVERYTHING) for lane in _LANES]
+        reads = [LaneRead(shard=lane_shard(lane), endpoint=lane, room=_EVERYTHING) for lane in _LANES]
         await self._take_lanes(reads)
         self._now_ms = now_ms
 

@@ -9,6 +9,7 @@ from posthorn import ids
 from posthorn.engine import settlements
 from posthorn.engine.cluster import Stage
 from posthorn.engine.journal import DecisionQuery, EventQuery
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.people import Membership, Profile, ProfileQuery
 from posthorn.engine.ports import Store
 from posthorn.engine.profiles import user_profile
@@ -258,7 +259,7 @@ class _History:
         return NewEvent(event=event, profile=self._random.choice((None, user_profile(WORKSPACE, event.user or ""))))
 
     async def _deliver(self) -> None:
-        read = LaneRead(shard=shard_of(_LANE), endpoint=_LANE, room=self._random.choice((1, 5)))
+        read = LaneRead(shard=lane_shard(_LANE), endpoint=_LANE, room=self._random.choice((1, 5)))
 
         async def ask(store: Store) -> list[DeliveryWork]:
             (taken,) = await store.take([read], now_ms=self._now_ms)

@@ -2,9 +2,8 @@
 # ruff: noqa: S101, D103 - a suite asserts, and a test's name is its sentence.
 
 from posthorn import ids
-from posthorn.engine.lanes import automation_lane
+from posthorn.engine.lanes import automation_lane, lane_shard
 from posthorn.engine.records import Append, ReadyEndpoint, Trigger
-from posthorn.engine.shards import shard_of
 from posthorn.testing.conformance.world import ALL_SHARDS, World
 from posthorn.testing.factories import (
     AUTOMATION,
@@ -19,7 +18,7 @@ LANE = automation_lane(AUTOMATION, "https://example.test/")
 
 
 def _lane(endpoint: str, due_ms: int) -> ReadyEndpoint:
-    return ReadyEndpoint(shard=shard_of(endpoint), endpoint=endpoint, due_ms=due_ms)
+    return ReadyEndpoint(shard=lane_shard(endpoint), endpoint=endpoint, due_ms=due_ms)
 
 
 async def _queue(world: World, *due_ms: int, endpoint: str = ENDPOINT) -> list[str]:
@@ -74,9 +73,9 @@ async def test_only_the_asked_shards_are_ready(world: World) -> None:
     now_ms = world.now_ms
     await _queue(world, now_ms)
     await _queue(world, now_ms, endpoint=OTHER_ENDPOINT)
-    assert shard_of(ENDPOINT) != shard_of(OTHER_ENDPOINT)
+    assert lane_shard(ENDPOINT) != lane_shard(OTHER_ENDPOINT)
     for after_ms in (None, now_ms - 1):
-        ready = await world.store.ready([shard_of(OTHER_ENDPOINT)], after_ms=after_ms, now_ms=now_ms)
+        ready = await world.store.ready([lane_shard(OTHER_ENDPOINT)], after_ms=after_ms, now_ms=now_ms)
         assert ready == [_lane(OTHER_ENDPOINT, now_ms)]
         assert await world.store.ready([], after_ms=after_ms, now_ms=now_ms) == []
 
@@ -86,7 +85,7 @@ async def test_many_endpoints_are_each_ready(world: World) -> None:
     await world.publish(endpoints=sorted(endpoints))
     ready = await world.store.ready(ALL_SHARDS, after_ms=None, now_ms=world.now_ms)
     assert sorted(lane.endpoint for lane in ready) == sorted(endpoints)
-    assert all(lane.shard == shard_of(lane.endpoint) for lane in ready)
+    assert all(lane.shard == lane_shard(lane.endpoint) for lane in ready)
 
 
 async def test_an_endpoint_is_not_ready_once_its_deliveries_are_settled(world: World) -> None:

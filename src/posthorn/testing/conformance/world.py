@@ -8,6 +8,7 @@ import pytest
 from posthorn import ids
 from posthorn.engine import settlements
 from posthorn.engine.cluster import Stage
+from posthorn.engine.lanes import lane_shard
 from posthorn.engine.ports import Store
 from posthorn.engine.records import (
     Append,
@@ -23,7 +24,7 @@ from posthorn.engine.records import (
     Settlement,
 )
 from posthorn.engine.runs import Timer
-from posthorn.engine.shards import SHARDS, shard_of
+from posthorn.engine.shards import SHARDS
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import ENDPOINT, a_failed_attempt, a_message, a_unit, an_attempt, an_event
 
@@ -89,7 +90,7 @@ class World:
 
     async def due(self, endpoint: str = ENDPOINT, *, room: int = 100, held: Sequence[str] = ()) -> list[DeliveryWork]:
         """Take what is due now at an endpoint."""
-        read = LaneRead(shard=shard_of(endpoint), endpoint=endpoint, room=room, held=frozenset(held))
+        read = LaneRead(shard=lane_shard(endpoint), endpoint=endpoint, room=room, held=frozenset(held))
         (taken,) = await self.store.take([read], now_ms=self.now_ms)
         return taken.works
 
