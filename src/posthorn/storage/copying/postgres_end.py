@@ -220,9 +220,18 @@ async def _held(url: str, limits: Limits) -> AsyncIterator[tuple[PostgresEnd, Co
         end = PostgresEnd(address, connection, limits)
         # Sessions of nodes are told by their name, and this one is none.
         await connection.execute("SET application_name = 'posthorn database copy'")
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", COPY_LOCK):
+        if not await _is_locked(connection):
             raise StartRefused(f"a copy from or into {end.shown} is under way; wait for its end, or end that process")
         yield end, connection
+
+
+async def _is_locked(connection: Connection) -> bool:
+    """Take the lock of copies; one that was killed has a moment to be noticed by the server."""
+    for _ in range(_LOOKS):
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", COPY_LOCK):
+            return True
+        await asyncio.sleep(_LOOK_SECONDS)
+    return False
 
 
 async def _gathered(cursor: Any, limits: Limits) -> AsyncGenerator[list[Row], None]:
