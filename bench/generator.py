@@ -81,11 +81,13 @@ class Load:
             + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
             for path in self.paths
         ]
-        self.before = plan["before"].encode()
+        people = plan.get("people")
+        before = plan["before"].encode()
+        self.befores = [before % person for person in range(people)] if people else [before]
         self.after = plan["after"].encode()
 
     def request(self, number, due_ns):
-        body = self.before + payload(number, due_ns, self.plan["size"]) + self.after
+        body = self.befores[number % len(self.befores)] + payload(number, due_ns, self.plan["size"]) + self.after
         return self.heads[number % len(self.heads)] + body
 
     def answered(self, connection, ok, data):

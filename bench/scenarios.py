@@ -12,6 +12,13 @@ from bench.stores import Database, PostgresStores, SqliteStores
 
 _ENVELOPE = ('{"eventType":"bench.sent","payload":', "}")
 _WARM_SECONDS = 3
+_EXISTS = {"field": "event.data.pad", "operator": "exists", "value": True}
+_ONCE_EACH = {"type": "once_per_key", "key": "{{ event.data.n }} {{ event.data.t }}"}
+_LOOKS = (
+    {"count": {"event": "bench.event", "op": "gte", "value": 1}},
+    {"performed": {"event": "bench.event", "atLeast": 2, "withinSeconds": 604_800}},
+    {"segment": {"is": "in", "segment": "active"}},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +42,8 @@ class Scenario:
     kind: str = "message"  #: message, inbox, event (with automations) or ceiling
     automations: int = 0
     matching: int = 0
+    people: int = 1  #: whose events they are
+    remembering: bool = False  #: whether what matches looks at counters, windows and segments, and keeps a key
     nodes: int | None = None  #: how many servers share the store, None: as many as the run has
     tags: tuple[str, ...] = field(default=())  #: long: fills a store first; postgres: only on PostgreSQL
 
@@ -57,7 +66,8 @@ def run(scenario: Scenario, setting: Setting, maxima: dict[str, float]) -> dict:
     """Measure one scenario."""
     rate = scenario.rate
     if scenario.share_of is not None:
-        rate = max(1, int(maxima[scenario.share_of[0]] * scenario.share_of[1]))
+        events = maxima[scenario.share_of[0]] / (scenario.matching or 1)  # maxima are deliveries
+        rate = max(1, int(events * scenario.share_of[1]))
     with Receiver() as receiver:
         if scenario.kind == "ceiling":
             return _ceiling(scenario, receiver, rate)
@@ -103,8 +113,8 @@ def _measure(scenario: Scenario, receiver: Receiver, cluster: Cluster, database:
     meter = Meter(cluster, database)
     began = time.monotonic()
     sent = generate(plan)
-    answering = 1 - (scenario.hanging + scenario.dead) / len(plan["paths"])
-    expected = int(sent["accepted"] * copies * answering)
+    silent = (scenario.hanging + scenario.dead, len(plan["paths"])) if scenario.kind == "message" else (0, 1)
+    expected = int(sent["accepted"] * copies * (1 - silent[0] / silent[1]))
     receiver.wait_until_quiet(warm + expected, 120)
     took = time.monotonic() - began
     events = max(1, sent["accepted"])
@@ -118,7 +128,7 @@ def _measure(scenario: Scenario, receiver: Receiver, cluster: Cluster, database:
         began_us=sent["began_us"],
         copies=copies,
         sent=sent["sent"],
-        hanging=(scenario.hanging + scenario.dead, len(plan["paths"])),
+        hanging=silent,
     )
     if scenario.kind == "inbox" or (scenario.kind == "event" and not scenario.matching):
         seen = {"per_second": sent["accepted"] / sent["seconds"], "lost": 0, "duplicated": 0, "arrived": 0,
@@ -162,7 +172,7 @@ class Meter:
 
 
 def _copies(scenario: Scenario) -> int:
-    return scenario.matching if scenario.kind == "event" else scenario.fan_out
+    return scenario.matching - scenario.hanging if scenario.kind == "event" else scenario.fan_out
 
 
 def _plan(scenario: Scenario, receiver: Receiver, cluster: Cluster, rate: int) -> dict:
@@ -199,21 +209,28 @@ def _applications(scenario: Scenario, receiver: Receiver, cluster: Cluster) -> l
 
 
 def _plan_events(scenario: Scenario, receiver: Receiver, cluster: Cluster, plan: dict) -> dict:
+    if scenario.remembering:
+        cluster.post("/api/v1/segment", {"name": "active", "uid": "active", "conditions": _LOOKS[0]})
     for number in range(scenario.automations):
         matches = number < scenario.matching
+        answers = "hang" if number < scenario.hanging else "auto"
         cluster.post(
             "/api/v1/automation",
             {
                 "name": f"bench {number}",
                 "trigger": {"eventType": "bench.event" if matches else f"other.{number}"},
-                "conditions": {"field": "event.data.pad", "operator": "exists", "value": True},
-                "eligibility": {"type": "always"},
-                "send": {"url": f"{receiver.url}/auto/{number}", "body": None},
+                "conditions": _LOOKS[number % len(_LOOKS)] if scenario.remembering else _EXISTS,
+                "eligibility": _ONCE_EACH if scenario.remembering else {"type": "always"},
+                "send": {"url": f"{receiver.url}/{answers}/{number}", "body": None},
             },
         )
-    before, after = '{"type":"bench.event","user":"u1","data":', "}"
+    before, after = '{"type":"bench.event","user":"u%05d","data":', "}"
     paths = ["/api/v1/event"]
-    return {**plan, "paths": paths, "warm": paths, "before": before, "after": after, "envelope": len(before + after)}
+    envelope = len(before % 0 + after)
+    return {
+        **plan, "people": scenario.people, "paths": paths, "warm": paths,
+        "before": before, "after": after, "envelope": envelope,
+    }  # fmt: skip
 
 
 def _ceiling(scenario: Scenario, receiver: Receiver, rate: int) -> dict:
@@ -285,7 +302,31 @@ def _every(seconds: float) -> list[Scenario]:
         many,
         replace(many, name="two nodes, 1,000 endpoints", nodes=2, against=many.name, tags=("long", "postgres")),
         Scenario(name="10,000 endpoints", seconds=part, endpoints=10_000, tags=("long",)),
-        Scenario(name="events, 100 automations, 3 match", seconds=part, kind="event", automations=100, matching=3),
+        *_events(part),
         Scenario(name="events, 1,000 automations, none match", seconds=part, kind="event", automations=1000),
         Scenario(name="ceiling, again", kind="ceiling", seconds=part),
+    ]
+
+
+def _events(seconds: float) -> list[Scenario]:
+    """What decisions cost: by what they look at, how late they are, beside hosts that hang and a full journal."""
+    plain = Scenario(
+        name="events, 100 automations, 3 match", seconds=seconds, kind="event", automations=100, matching=3
+    )
+    ten = replace(plain, name="events, 100 automations, 10 match", matching=10, people=1000, share_of=(plain.name, 0.4))
+    return [
+        plain,
+        replace(plain, name=f"{plain.name}, half rate", share_of=(plain.name, 0.5)),
+        replace(plain, name=f"{plain.name}, of 1,000 people", people=1000),
+        replace(plain, name=f"{plain.name}, of 1,000 people, and remember", people=1000, remembering=True),
+        ten,
+        replace(ten, name=f"{ten.name}, 2 hosts hang", hanging=2),
+        replace(
+            plain,
+            name=f"{plain.name}, 10 M journal rows",
+            people=1000,
+            journal_rows=10_000_000,
+            against=f"{plain.name}, of 1,000 people",
+            tags=("long",),
+        ),
     ]
