@@ -156,8 +156,12 @@ class Decider:
             person = changed.profile
         if person is not known:
             case.put_person(person)
-            if known is not None and person.time_zone != known.time_zone:
+            if known is None:
+                self._sweeper.catch_up(case, {None})
+            elif person.time_zone != known.time_zone:
                 self._sweeper.remember_days(case, None)
+                before = self.rules.zone_of(case.workspace, known)
+                self._sweeper.catch_up(case, {None, *person.segments}, before)
         return True
 
     def _count(self, case: Case, event: Event, rules: EventRules, facts: dict[str, Any]) -> None:
@@ -219,6 +223,7 @@ class Decider:
             return
         if is_in:
             member[name] = case.now_ms
+            self._sweeper.catch_up(case, {name})
         since_ms = case.now_ms if is_in else member.pop(name)
         case.put_membership(Membership(segment=name, profile=case.work.profile, is_in=is_in, since_ms=since_ms))
         facts["segments"] = self.rules.segment_facts(member)

@@ -5,6 +5,7 @@ timer that remembers how far it came, and gives each a timer of their own for th
 in memory, and a crash repeats no page twice: timers have ids that make them the same ones again.
 """
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +29,7 @@ from posthorn.clock import DAY_MS, HOUR_MS, SECOND_MS, iso_text
 from posthorn.decide.case import Case
 from posthorn.decide.rules import Rules
 from posthorn.engine.flows import OnAnniversary, OnSchedule, Trigger
-from posthorn.engine.listening import entry_type, triggers_of
+from posthorn.engine.listening import entry_type, is_personal, triggers_of
 from posthorn.engine.people import Profile, ProfileQuery
 from posthorn.engine.profiles import automation_profile
 from posthorn.engine.records import Event, NewEvent
@@ -37,6 +38,7 @@ from posthorn.engine.runs import Timer, TimerKind
 from posthorn.engine.shards import shard_of
 
 _PAGE = 200
+_MOST_CAUGHT_UP = 100  # times of a schedule: one for every minute is not caught up with whole
 _EARLIEST_ZONE_MS = 14 * HOUR_MS  # Kiribati's clocks are so much ahead of UTC
 
 
@@ -68,7 +70,7 @@ class Sweeper:
         """Set the timers of an automation whose times are others now."""
         for number, trigger in enumerate(triggers_of(automation)):
             if isinstance(trigger, OnSchedule):
-                early_ms = _EARLIEST_ZONE_MS if _is_personal(trigger) else 0  # for some it may be to come
+                early_ms = _EARLIEST_ZONE_MS if is_personal(trigger) else 0  # for some it may be to come
                 begun = Sweep(trigger=number, version=automation.version, since_ms=case.now_ms)
                 self._plan(case, automation, trigger, begun, case.now_ms - early_ms)
             elif isinstance(trigger, OnAnniversary):
@@ -150,6 +152,24 @@ class Sweeper:
                 if changed is None or trigger.attribute.partition(".")[0] in changed:
                     self._remember_day(case, compiled.automation, number, case.person, case.now_ms)
 
+    def catch_up(self, case: Case, segments: AbstractSet[str | None], before: Zone | None = None) -> None:
+        """Set the timers of a person whom sweeps that went through already did not meet, or met in another zone.
+
+        Sweeps ring early, for the easternmost clocks. Who is new since then (None among the `segments`), came into the
+        segment of a schedule or lived by another clock `before` is told of what their own clock has still to come.
+        """
+        person = case.person
+        if person is None:
+            return
+        for compiled in self._rules.reacting(case.workspace, "$clock"):
+            for number, trigger in enumerate(triggers_of(compiled.automation)):
+                if isinstance(trigger, OnSchedule) and is_personal(trigger) and trigger.segment in segments:
+                    clocks = (self._rules.zone_of(case.workspace, person), *((before,) if before is not None else ()))
+                    shown_ms = max(clock.wall_ms(case.now_ms) for clock in clocks)
+                    for due_ms in _swept(trigger, shown_ms, case.now_ms):
+                        sweep = Sweep(trigger=number, due_ms=due_ms, version=compiled.automation.version)
+                        self._tell(case, compiled.automation, trigger, sweep, person)
+
     def forget_days(self, case: Case, profile: str) -> None:
         """Take the timers of a profile that has ended off the queue."""
         for compiled in self._rules.reacting(case.workspace, "$attribute"):
@@ -196,7 +216,7 @@ class Sweeper:
             self._remember_day(case, automation, sweep.trigger, person, case.now_ms)
             return
         due_ms = sweep.due_ms
-        if isinstance(trigger, OnSchedule) and _is_personal(trigger):
+        if isinstance(trigger, OnSchedule) and is_personal(trigger):
             # The instant of the schedule was reckoned as if clocks showed UTC: the same time on the person's clock.
             due_ms = self._rules.zone_of(case.workspace, person).instant_ms(sweep.due_ms)
         if due_ms < max(sweep.since_ms, case.now_ms - DAY_MS):
@@ -215,20 +235,23 @@ class Sweeper:
 
     def _plan(self, case: Case, automation: Automation, trigger: OnSchedule, sweep: Sweep, after_ms: int) -> None:
         """Set the timer for the next time of a schedule; it rings early enough for the easternmost clocks."""
-        is_personal = _is_personal(trigger)
-        where = zone("UTC") if is_personal else zone(trigger.time_zone, self._rules.zone_of(case.workspace, None).name)
+        by_own_clock = is_personal(trigger)
+        where = zone("UTC") if by_own_clock else zone(trigger.time_zone, self._rules.zone_of(case.workspace, None).name)
         due_ms = _next_ms(trigger, after_ms, where)
         if due_ms is None:
             return
         following = msgspec.structs.replace(sweep, due_ms=due_ms, after=None)
-        case.put_timer(_sweep_timer(automation, following, due_ms - (_EARLIEST_ZONE_MS if is_personal else 0)))
+        case.put_timer(_sweep_timer(automation, following, due_ms - (_EARLIEST_ZONE_MS if by_own_clock else 0)))
 
 
-def _is_personal(trigger: OnSchedule) -> bool:
-    """Whether a schedule means the time on each person's own clock."""
-    if trigger.time_zone is not None:
-        return False
-    return trigger.cron is not None or (trigger.at is not None and datetime.fromisoformat(trigger.at).tzinfo is None)
+def _swept(trigger: OnSchedule, after_ms: int, now_ms: int) -> Iterator[int]:
+    """Go through the times of a schedule after a wall time, as far as their sweeps have begun."""
+    due_ms = _next_ms(trigger, after_ms, zone("UTC"))
+    for _ in range(_MOST_CAUGHT_UP):
+        if due_ms is None or due_ms > now_ms + _EARLIEST_ZONE_MS:
+            return
+        yield due_ms
+        due_ms = _next_ms(trigger, due_ms, zone("UTC"))
 
 
 def _next_ms(trigger: OnSchedule, after_ms: int, where: Zone) -> int | None:

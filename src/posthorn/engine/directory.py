@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeVar, cast
 
-from posthorn.engine.flows import OnAnniversary, OnAttribute, OnSegment
-from posthorn.engine.listening import entry_types, run_types, triggers_of
+from posthorn.engine.flows import OnAnniversary, OnAttribute, OnSchedule, OnSegment
+from posthorn.engine.listening import entry_types, is_personal, run_types, triggers_of
 from posthorn.engine.ports import Registry
 from posthorn.engine.resources import (
     KINDS,
@@ -25,7 +25,7 @@ from posthorn.engine.resources import (
 )
 
 R = TypeVar("R", bound=Resource)
-Reaction = Literal["$attribute", "$segment"]
+Reaction = Literal["$attribute", "$segment", "$clock"]
 """What automations may react to beside events. No event type begins with a dollar sign."""
 
 
@@ -213,3 +213,5 @@ def _lanes_of(resource: Automation | AutomationVersion) -> Iterator[tuple[str, s
         yield workspace, "$attribute"
     if any(isinstance(trigger, OnSegment) for trigger in triggers):
         yield workspace, "$segment"
+    if any(isinstance(trigger, OnSchedule) and is_personal(trigger) for trigger in triggers):
+        yield workspace, "$clock"

@@ -1,6 +1,7 @@
 """Which events an automation listens to: those that let people in, and those that its runs wait for."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from posthorn.engine.flows import (
     Branch,
@@ -68,6 +69,13 @@ def changed_type(automation: str) -> str:
 def is_timed(automation: Automation) -> bool:
     """Tell whether time lets people into an automation."""
     return any(isinstance(trigger, OnSchedule | OnAnniversary) for trigger in triggers_of(automation))
+
+
+def is_personal(trigger: OnSchedule) -> bool:
+    """Tell whether a schedule means the time on each person's own clock."""
+    if trigger.time_zone is not None:
+        return False
+    return trigger.cron is not None or (trigger.at is not None and datetime.fromisoformat(trigger.at).tzinfo is None)
 
 
 def call_type(automation: str) -> str:
