@@ -1,5 +1,6 @@
 """Runs through the steps of flows: what waits, what goes on, and what ends."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -237,6 +238,15 @@ async def test_people_in_the_holdout_group_get_nothing_and_it_is_said(world: Wor
     held = [reason for _, reason in world.outcomes() if reason == "held_out"]
     assert 30 <= len(held) <= 70
     assert len(world.requests()) == 100 - len(held)
+
+
+async def test_the_decision_to_hold_somebody_out_names_the_run_that_watches_them(world: World) -> None:
+    await world.flow(triggers=[on()], steps=[send()], holdoutPercent=100)
+    event = await world.happen()
+    await world.decide_all()
+    [run] = world.store._tables.runs
+    [decision] = world.decisions(event)
+    assert (decision.reason, json.loads(decision.data)) == ("held_out", {"run": run})
 
 
 async def test_quiet_time_holds_a_request_until_its_end(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from posthorn.api.app import PREFIX, build_app
 from posthorn.conditions import Operator
+from posthorn.decide.reasons import Reason
 from posthorn.deliver.transport import FailureCode
 from posthorn.engine.records import DecisionOutcome, DeliveryState, RequestOutcome
 from posthorn.engine.runs import RunState
@@ -25,6 +26,7 @@ _FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 _ROUTE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S*)` \|", re.MULTILINE)
+_REASON = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
 _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
@@ -113,6 +115,19 @@ def test_every_state_is_drawn() -> None:
     text = (ROOT / "docs" / "design" / "states.md").read_text()
     states = (*RequestOutcome, *DeliveryState, *DecisionOutcome, *RunState)
     assert [state.value for state in states if f"`{state.value}`" not in text] == []
+
+
+def test_the_table_of_reasons_is_the_one_of_the_code() -> None:
+    text = (ROOT / "docs" / "automations.md").read_text()
+    decisions = text.partition("## Decisions")[2].partition("\n## ")[0]
+    assert _REASON.findall(decisions) == [(reason.outcome.value, reason.value) for reason in Reason]
+
+
+def test_the_reasons_of_each_outcome_stand_where_its_state_is_drawn() -> None:
+    text = (ROOT / "docs" / "design" / "states.md").read_text()
+    for outcome in DecisionOutcome:
+        named = [f"`{reason.value}`" for reason in Reason if reason.outcome is outcome]
+        assert f"| `{outcome.value}` | {', '.join(named)} |" in text
 
 
 def test_every_design_decision_is_listed_and_short() -> None:

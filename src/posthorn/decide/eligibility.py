@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from posthorn.calendars import WindowKind, Zone, window_start_ms
 from posthorn.clock import SECOND_MS, iso_text
+from posthorn.decide.reasons import Reason
 from posthorn.engine.flows import AgainAfter, Always, OncePerPeriod
 from posthorn.engine.profiles import shared_profile, user_profile
 from posthorn.engine.records import EligibilityKey, Firing
@@ -13,7 +14,7 @@ from posthorn.engine.resources import Automation
 class NotEligible(Struct, frozen=True, kw_only=True):
     """It fired before, and that rules it out."""
 
-    reason: str
+    reason: Reason
     detail: str
     since_ms: int
 
@@ -39,18 +40,18 @@ def check(
         if passed_ms >= rule.seconds * SECOND_MS:
             return None
         detail = f"it fired {passed_ms / SECOND_MS:.1f} s before this event; again after {rule.seconds} s"
-        return NotEligible(reason="fired_recently", detail=detail, since_ms=firing.last_ms)
+        return NotEligible(reason=Reason.FIRED_RECENTLY, detail=detail, since_ms=firing.last_ms)
     if isinstance(rule, OncePerPeriod):
         since_ms = window_start_ms(WindowKind(rule.period), at_ms, zone)
         if firing.last_ms < since_ms:
             return None
         detail = f"it fired at {iso_text(firing.last_ms)}, in the same {rule.period} of the person's time zone"
-        return NotEligible(reason="fired_recently", detail=detail, since_ms=firing.last_ms)
+        return NotEligible(reason=Reason.FIRED_RECENTLY, detail=detail, since_ms=firing.last_ms)
     is_shared = key.profile == shared_profile(automation.workspace)
     who = "events without a user" if is_shared else f"user {key.profile.partition('/user/')[2]!r}"
     with_key = f" and the key {key.key[:200]!r}" if key.key else ""
     detail = f"it fired before for {who}{with_key}, and its eligibility allows that once"
-    return NotEligible(reason="fired_before", detail=detail, since_ms=firing.last_ms)
+    return NotEligible(reason=Reason.FIRED_BEFORE, detail=detail, since_ms=firing.last_ms)
 
 
 def next_firing(firing: Firing | None, at_ms: int) -> Firing:

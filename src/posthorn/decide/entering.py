@@ -192,7 +192,7 @@ class Entrance:
     def _hold_out(self, walk: Walk, happening: Happening) -> None:
         flow = walk.compiled.automation.flow
         percent = flow.holdout_percent if flow is not None else 0.0
-        record(walk.case, walk.compiled.automation, happening.id, verdicts.held_out(percent))
+        record(walk.case, walk.compiled.automation, happening.id, verdicts.held_out(walk.id, percent))
         walk.hold_out()
         if flow is None or flow.goal is None:
             walk.end(RunState.COMPLETED, HOLDOUT_STEP, "in the holdout group")

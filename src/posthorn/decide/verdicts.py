@@ -10,6 +10,7 @@ from posthorn import ids
 from posthorn.decide.case import Case
 from posthorn.decide.compiling import CompiledAutomation
 from posthorn.decide.eligibility import NotEligible
+from posthorn.decide.reasons import Reason
 from posthorn.decide.rendering import RenderFailed
 from posthorn.engine.flows import OnAbsence, OnAttribute, OnCount, OnEvent, OnSegment, Trigger
 from posthorn.engine.records import Decision, DecisionOutcome
@@ -21,15 +22,18 @@ _encode = msgspec.json.Encoder().encode
 class Verdict(Struct, frozen=True, kw_only=True):
     """An outcome with its stable reason, one sentence for people, and data for programs."""
 
-    outcome: DecisionOutcome
-    reason: str
+    reason: Reason
     detail: str
     data: object = None
 
+    @property
+    def outcome(self) -> DecisionOutcome:
+        """The outcome that the reason explains."""
+        return self.reason.outcome
+
 
 FIRED = Verdict(
-    outcome=DecisionOutcome.FIRED,
-    reason="matched",
+    reason=Reason.MATCHED,
     detail="every condition matched and the profile is eligible; the request is queued",
 )
 
@@ -46,7 +50,7 @@ def record(case: Case, automation: Automation, event: str, verdict: Verdict, *, 
             profile=case.work.profile,
             decided_ms=case.now_ms,
             outcome=verdict.outcome,
-            reason=verdict.reason,
+            reason=verdict.reason.value,
             detail=verdict.detail,
             data=_encode(verdict.data),
             delivery=delivery,
@@ -56,7 +60,7 @@ def record(case: Case, automation: Automation, event: str, verdict: Verdict, *, 
 
 def entered(run: str, what: str = "every condition matched and the profile is eligible; its run has begun") -> Verdict:
     """Say that a run began, or began to wait anew."""
-    return Verdict(outcome=DecisionOutcome.FIRED, reason="entered", detail=what, data={"run": run})
+    return Verdict(reason=Reason.ENTERED, detail=what, data={"run": run})
 
 
 def not_triggered(trigger: Trigger, facts: Mapping[str, Any]) -> Verdict | None:
@@ -65,8 +69,7 @@ def not_triggered(trigger: Trigger, facts: Mapping[str, Any]) -> Verdict | None:
         source = facts.get("source", {}).get("id")
         if trigger.source != source:
             return Verdict(
-                outcome=DecisionOutcome.NOT_MATCHED,
-                reason="source_differs",
+                reason=Reason.SOURCE_DIFFERS,
                 detail=f"the trigger wants the source {trigger.source}, the event came from {source or 'the API'}",
             )
     if isinstance(trigger, OnCount):
@@ -83,7 +86,7 @@ def _not_counted(trigger: OnCount, facts: Mapping[str, Any]) -> Verdict | None:
     else:
         wanted = f"every {trigger.count}th" if trigger.every else f"number {trigger.count}"
         detail = f"this is number {counted['count']} of the person's {trigger.event_type}, the trigger wants {wanted}"
-    return Verdict(outcome=DecisionOutcome.NOT_MATCHED, reason="count_differs", detail=detail)
+    return Verdict(reason=Reason.COUNT_DIFFERS, detail=detail)
 
 
 def not_matched(compiled: CompiledAutomation, facts: Mapping[str, Any]) -> Verdict | None:
@@ -92,8 +95,7 @@ def not_matched(compiled: CompiledAutomation, facts: Mapping[str, Any]) -> Verdi
         return None
     explanation = compiled.conditions.explain(facts)
     return Verdict(
-        outcome=DecisionOutcome.NOT_MATCHED,
-        reason="condition_failed",
+        reason=Reason.CONDITION_FAILED,
         detail=explanation.message,
         data=explanation,
     )
@@ -106,56 +108,52 @@ def not_open(automation: Automation, now_ms: int) -> Verdict | None:
         return None
     if flow.starts_ms is not None and now_ms < flow.starts_ms:
         detail = "the automation has not started yet"
-        return Verdict(outcome=DecisionOutcome.NOT_ELIGIBLE, reason="not_started", detail=detail)
+        return Verdict(reason=Reason.NOT_STARTED, detail=detail)
     if flow.ends_ms is not None and now_ms >= flow.ends_ms:
-        return Verdict(outcome=DecisionOutcome.NOT_ELIGIBLE, reason="ended", detail="the automation has ended")
+        return Verdict(reason=Reason.ENDED, detail="the automation has ended")
     return None
 
 
 def not_eligible(refused: NotEligible) -> Verdict:
     """Say that it fired before."""
     return Verdict(
-        outcome=DecisionOutcome.NOT_ELIGIBLE,
         reason=refused.reason,
         detail=refused.detail,
         data={"sinceMs": refused.since_ms},
     )
 
 
-def held_out(percent: float) -> Verdict:
-    """Say that a person is in the holdout group."""
+def held_out(run: str, percent: float) -> Verdict:
+    """Say that a person is in the holdout group; a run without steps watches whether the goal is reached."""
     return Verdict(
-        outcome=DecisionOutcome.NOT_ELIGIBLE,
-        reason="held_out",
+        reason=Reason.HELD_OUT,
         detail=f"the person is one of the {percent:g} % who get nothing, to compare with",
+        data={"run": run},
     )
 
 
 CIRCLE = Verdict(
-    outcome=DecisionOutcome.NOT_ELIGIBLE,
-    reason="circle",
+    reason=Reason.CIRCLE,
     detail="it reacted to this event already: what it changed set it off again, and that ends here",
 )
 NO_PERSON = Verdict(
-    outcome=DecisionOutcome.NOT_ELIGIBLE,
-    reason="no_user",
+    reason=Reason.NO_USER,
     detail="the event has no user, and whether something stays away is known of people only",
 )
 
 
 def capped(why: str) -> Verdict:
     """Say that a frequency cap leaves the message out."""
-    return Verdict(outcome=DecisionOutcome.NOT_ELIGIBLE, reason="capped", detail=why)
+    return Verdict(reason=Reason.CAPPED, detail=why)
 
 
 def failed(failure: RenderFailed) -> Verdict:
     """Say which template could not be rendered, or that its author aborted it."""
     if failure.aborted is not None:
         detail = f"the template aborted the message: {failure.aborted}"
-        return Verdict(outcome=DecisionOutcome.NOT_ELIGIBLE, reason="aborted", detail=detail, data=failure)
+        return Verdict(reason=Reason.ABORTED, detail=detail, data=failure)
     return Verdict(
-        outcome=DecisionOutcome.FAILED,
-        reason="template_failed",
+        reason=Reason.TEMPLATE_FAILED,
         detail=f"{failure.part}: line {failure.line}, column {failure.column}: {failure.message}",
         data=failure,
     )
@@ -163,14 +161,13 @@ def failed(failure: RenderFailed) -> Verdict:
 
 def failed_at_once(run: str, why: str) -> Verdict:
     """Say that a run could not do its first steps."""
-    return Verdict(outcome=DecisionOutcome.FAILED, reason="template_failed", detail=why, data={"run": run})
+    return Verdict(reason=Reason.TEMPLATE_FAILED, detail=why, data={"run": run})
 
 
 def broken(problem: str) -> Verdict:
     """Say that the fault is ours."""
     return Verdict(
-        outcome=DecisionOutcome.FAILED,
-        reason="internal_error",
+        reason=Reason.INTERNAL_ERROR,
         detail=f"Posthorn could not decide this; nothing was sent: {problem}",
     )
 
