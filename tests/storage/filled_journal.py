@@ -121,6 +121,7 @@ BY_ID: dict[str, Ask] = {
     "an event's decisions": lambda journal: asked.decisions(
         DecisionQuery(workspace=WORKSPACE, event=journal.inbox_event)
     ),
+    "whether an event is undecided": lambda journal: asked.is_undecided(WORKSPACE, journal.inbox_event),
     "an event's deliveries": lambda journal: owed.deliveries(_deliveries(event=journal.message)),
     "an ended delivery": lambda journal: owed.one_delivery(WORKSPACE, journal.delivery),
     "a pending delivery": lambda journal: owed.one_delivery(WORKSPACE, journal.pending),

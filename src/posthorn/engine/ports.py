@@ -248,6 +248,10 @@ class Journal(Protocol):
         """Decisions by event, automation or outcome."""
         ...
 
+    async def is_undecided(self, workspace: str, event: str) -> bool:
+        """Whether an event waits to be decided. Asked before its decisions are read, False says that they are all."""
+        ...
+
     async def thread(self, workspace: str, identifier: str) -> Thread | None:
         """Everything that hangs together with one request, event, delivery, attempt or decision id."""
         ...

@@ -36,7 +36,7 @@ from posthorn.storage.questions import (
     not_after,
     since_id,
 )
-from posthorn.storage.tables import attempt, decision, event, request
+from posthorn.storage.tables import attempt, decision, decision_work, event, request
 
 
 def one_request(workspace: str, identifier: str) -> Questions[CapturedRequest | None]:
@@ -132,6 +132,12 @@ def decisions(query: DecisionQuery) -> Questions[Page[Decision]]:
     if query.event is not None:
         statement = statement.where(since_id(decision, query.event))
     return (yield from page(statement, decision, decision.c.decided_ms, query, to_decision))
+
+
+def is_undecided(workspace: str, identifier: str) -> Questions[bool]:
+    """Ask whether an event of a workspace waits to be decided; the key of its profile begins with the workspace."""
+    rows = yield select(decision_work.c.profile).where(decision_work.c.id == identifier)
+    return any(row[0].startswith(f"{workspace}/") for row in rows)
 
 
 def events_with_payload() -> AnySelect:

@@ -68,6 +68,10 @@ class JournalReader(ABC):
         """Decisions by event, automation or outcome."""
         return await self._answer(journal_queries.decisions, query)
 
+    async def is_undecided(self, workspace: str, event: str) -> bool:
+        """Whether an event waits to be decided."""
+        return await self._answer(journal_queries.is_undecided, workspace, event)
+
     async def thread(self, workspace: str, identifier: str) -> Thread | None:
         """Everything that hangs together with one id."""
         return await self._answer(journal_threads.thread, workspace, identifier)

@@ -184,6 +184,11 @@ class MemoryJournal(TableReader):
             attempts=[one.row for one in tables.attempts.values() if belongs(one.row)],
         )
 
+    async def is_undecided(self, workspace: str, event: str) -> bool:
+        """Whether an event waits to be decided."""
+        waiting = self._tables.undecided.get(event)
+        return waiting is not None and waiting.profile.startswith(f"{workspace}/")
+
     async def tail(self, workspace: str, *, after: int | None, limit: int) -> TailPage:
         """List new rows without their bytes: no bodies of requests or responses, no payloads.
 

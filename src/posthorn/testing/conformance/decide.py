@@ -14,6 +14,7 @@ from posthorn.testing.conformance.queue import LANE
 from posthorn.testing.conformance.world import ALL_SHARDS, World
 from posthorn.testing.factories import (
     AUTOMATION,
+    OTHER_WORKSPACE,
     WORKSPACE,
     a_decision,
     a_delivery,
@@ -50,6 +51,22 @@ async def _count_of(world: World) -> int:
 async def test_an_event_without_a_profile_is_nobodys_decision(world: World) -> None:
     await world.publish()
     assert await world.undecided() == []
+
+
+async def test_an_event_is_undecided_until_its_decision_is_committed(world: World) -> None:
+    work = await _queue(world)
+    other = await _queue(world, user="bob")
+    assert await world.store.is_undecided(WORKSPACE, work.event.id)
+    assert not await world.store.is_undecided(OTHER_WORKSPACE, work.event.id)
+    assert await world.store.settle_decisions([_fired(world, work)]) == [True]
+    assert not await world.store.is_undecided(WORKSPACE, work.event.id)
+    assert await world.store.is_undecided(WORKSPACE, other.event.id)
+
+
+async def test_an_event_of_nobody_is_never_undecided(world: World) -> None:
+    event = await world.publish()
+    assert not await world.store.is_undecided(WORKSPACE, event.id)
+    assert not await world.store.is_undecided(WORKSPACE, "evt_none")
 
 
 async def test_decision_work_carries_its_event_whole(world: World) -> None:
