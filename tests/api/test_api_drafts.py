@@ -6,6 +6,8 @@ import httpx
 import pytest
 from served import World
 
+from posthorn.engine.resources import Automation, AutomationVersion
+
 SEND = {"type": "send", "name": "s", "send": {"url": "https://chat.test/{{ profile.id }}", "body": "{}"}}
 DRAFT: dict[str, Any] = {
     "name": "Thank",
@@ -138,3 +140,22 @@ async def test_a_draft_of_the_wrong_shape_is_refused(
 ) -> None:
     assert (await http.put(f"/automation/{path}/draft", json=body)).status_code == status
     assert (await http.get("/automation")).json()["data"] == []
+
+
+async def test_an_automation_remembers_when_it_was_published_paused_and_resumed(
+    http: httpx.AsyncClient, world: World
+) -> None:
+    await http.put("/automation/thank/draft", json=DRAFT)
+    await http.post("/automation/thank/publish")
+    await http.patch("/automation/thank", json={"enabled": False})
+    await http.patch("/automation/thank", json={"name": "Thanks"})
+    await http.put("/automation/thank", json=DRAFT | {"conditions": DEAR})
+    await http.put("/automation/thank", json=DRAFT | {"conditions": DEAR, "name": "Thank you"})
+    [automation] = world.directory.every(Automation)
+    assert [(turn.version, turn.enabled) for turn in automation.turns] == [
+        (0, False), (1, True), (1, False), (2, True),
+    ]  # fmt: skip
+    times = [turn.at_ms for turn in automation.turns]
+    assert times == sorted(set(times))
+    [kept] = world.directory.every(AutomationVersion)
+    assert kept.automation.turns == ()

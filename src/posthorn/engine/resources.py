@@ -213,6 +213,14 @@ class AutomationState(StrEnum):
     PAUSED = "paused"
 
 
+class Turn(Struct, frozen=True, kw_only=True):
+    """What an automation was from an instant on: which version, and whether it was switched on."""
+
+    at_ms: int
+    version: int
+    enabled: bool
+
+
 class Automation(Resource, frozen=True, kw_only=True):
     """Triggers, conditions, eligibility, steps; every edit is a new version. Version 0 has nothing but a draft."""
 
@@ -229,6 +237,7 @@ class Automation(Resource, frozen=True, kw_only=True):
     throttle_rate: int | None = None
     retry_schedule_seconds: tuple[int, ...] | None = None
     draft: Draft | None = None
+    turns: tuple[Turn, ...] = ()  #: the last ones, the oldest first; none when it did not change since they are kept
 
     @property
     def state(self) -> AutomationState:

@@ -31,6 +31,7 @@ from posthorn.manage.shapes import (
     settled_uid,
 )
 from posthorn.manage.signing_secrets import NewSecret, SigningSecrets
+from posthorn.manage.turns import begun, turned
 from posthorn.vault import KeyRing
 
 _WORKINGS = frozenset({"trigger", "conditions", "eligibility", "send", "flow"})
@@ -103,7 +104,7 @@ class Automations:
             **values,
         )
         check_uid(automation.uid, ids.AUTOMATION)
-        return await self._published(await self._registrar.add(await self._rules.checked(automation)))
+        return await self._published(await self._registrar.add(begun(await self._rules.checked(automation))))
 
     async def replace(self, workspace: str, identifier: str, fields: AutomationFields) -> tuple[Automation, bool]:
         """Create or overwrite an automation; True says that it is new. What is not given takes its default."""
@@ -113,7 +114,7 @@ class Automations:
                 uid = settled_uid(identifier, fields.uid, ids.AUTOMATION)
                 return await self.create(workspace, structs.replace(fields, uid=uid)), True
             required(given(fields), "name")
-            own = ("secrets", "version", "draft")
+            own = ("secrets", "version", "draft", "turns")
             defaults = {name: value for name, value in settable_defaults(Automation).items() if name not in own}
             values = defaults | cleared(Automation, given(fields))
             return await self._change(existing, values), False
@@ -186,7 +187,7 @@ class Automations:
     def _unpublished(self, workspace: str, uid: str, name: str) -> Automation:
         now_ms = self._registrar.now_ms()
         identifier = ids.new_id(ids.AUTOMATION, now_ms)
-        return Automation(
+        automation = Automation(
             id=identifier,
             workspace=workspace,
             uid=uid,
@@ -197,6 +198,7 @@ class Automations:
             created_ms=now_ms,
             updated_ms=now_ms,
         )
+        return begun(automation)
 
     async def _change(self, existing: Automation, values: dict[str, Any]) -> Automation:
         changed = structs.replace(existing, **values)
@@ -210,7 +212,8 @@ class Automations:
             check_uid(changed.uid, ids.AUTOMATION)
         # An automation whose secret or source is gone can still be renamed and switched off.
         must_work = values.get("enabled") or not _WORKINGS.isdisjoint(values)
-        await self._published(await self._registrar.put(await self._rules.checked(changed) if must_work else changed))
+        changed = await self._rules.checked(changed) if must_work else changed
+        await self._published(await self._registrar.put(turned(existing, changed, self._registrar.now_ms())))
         if existing.flow is not None and _concerns_runs(existing, changed):
             await self._tell(changed, changed_type(changed.id))
         return changed
@@ -239,7 +242,7 @@ class Automations:
                     uid=number,
                     created_ms=now_ms,
                     updated_ms=now_ms,
-                    automation=structs.replace(automation, draft=None),
+                    automation=structs.replace(automation, draft=None, turns=()),
                 )
             )
 
