@@ -49,6 +49,7 @@ from posthorn.manage.secrets import Secrets
 from posthorn.manage.segments import Segments
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
+from posthorn.manage.why import Whys
 from posthorn.manage.workspaces import Workspaces
 from posthorn.receive.routing import Routing
 from posthorn.telemetry import Telemetry
@@ -62,6 +63,7 @@ POLICY = AddressPolicy(allow=(IPv4Network("127.0.0.0/8"),))
 INBOX_URL = "http://inbox.test:8601"
 KEY_RING = KeyRing([b"k" * 32])
 SOURCE = "src_1"
+RETENTION_DAYS = 30
 LANE = "auto_1/example.com"
 
 
@@ -162,6 +164,7 @@ async def build_world(store: MemoryStore | None = None, directory: Directory | N
         replay=Replay(store, store, directory, clock),
         statistics=Statistics(store, clock),
         examples=Examples(directory, publish),
+        whys=Whys(store, store, directory, clock, retention_days=RETENTION_DAYS),
         idempotency=Idempotency(store, clock, KEY_RING),
         health=Health(store),
         nodes=Nodes(store, clock),

@@ -13,6 +13,7 @@ from posthorn.decide.reasons import Reason
 from posthorn.deliver.transport import FailureCode
 from posthorn.engine.records import DecisionOutcome, DeliveryState, RequestOutcome
 from posthorn.engine.runs import RunState
+from posthorn.manage.whynot import Untried
 from posthorn.signing.schemes import Cause, Verification
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +122,11 @@ def test_the_table_of_reasons_is_the_one_of_the_code() -> None:
     text = (ROOT / "docs" / "automations.md").read_text()
     decisions = text.partition("## Decisions")[2].partition("\n## ")[0]
     assert _REASON.findall(decisions) == [(reason.outcome.value, reason.value) for reason in Reason]
+
+
+def test_the_table_of_reasons_without_a_decision_is_the_one_of_the_code() -> None:
+    text = (ROOT / "docs" / "automations.md").read_text()
+    assert _REASON.findall(text.partition("\n## Why\n")[2]) == [(one.outcome, one.value) for one in Untried]
 
 
 def test_the_reasons_of_each_outcome_stand_where_its_state_is_drawn() -> None:

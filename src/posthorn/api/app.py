@@ -29,6 +29,7 @@ from posthorn.api import (
     segments,
     sources,
     tail,
+    why,
     workspaces,
 )
 from posthorn.api.body import BODY_LIMIT_BYTES
@@ -53,6 +54,7 @@ _ROUTES = [
     *automations.ROUTES,
     *credentials.ROUTES,
     *journal.ROUTES,
+    *why.ROUTES,
     *nodes.ROUTES,
     *profiles.ROUTES,
     *segments.ROUTES,

@@ -25,6 +25,7 @@ from posthorn.manage.secrets import Secrets
 from posthorn.manage.segments import Segments
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
+from posthorn.manage.why import Whys
 from posthorn.manage.workspaces import Workspaces
 from posthorn.telemetry import Telemetry
 
@@ -52,6 +53,7 @@ class ApiServices(Struct, frozen=True, kw_only=True):
     replay: Replay
     statistics: Statistics
     examples: Examples
+    whys: Whys
     idempotency: Idempotency
     health: Health
     nodes: Nodes

@@ -23,8 +23,8 @@ from posthorn.decide.running import Walk
 from posthorn.decide.sending import Sender, Told
 from posthorn.decide.stepping import Stepper
 from posthorn.decide.verdicts import Verdict, record
-from posthorn.engine.flows import OnAbsence, OnAnniversary, OnCall, OnSchedule, Trigger
-from posthorn.engine.listening import call_type, entry_type
+from posthorn.engine.flows import OnAbsence, Trigger
+from posthorn.engine.listening import type_of
 from posthorn.engine.records import EligibilityKey
 from posthorn.engine.runs import Run, RunState
 from posthorn.errors import PosthornError
@@ -116,7 +116,7 @@ class Entrance:
             return chosen.get(compiled.automation.id), None
         refused: Verdict | None = None
         for trigger in compiled.triggers:
-            if _type_of(trigger, compiled.automation.id) != happening.type:
+            if type_of(trigger, compiled.automation.id) != happening.type:
                 continue
             verdict = verdicts.not_triggered(trigger, happening.facts)
             if verdict is None:
@@ -290,15 +290,6 @@ class Entrance:
 
     def _zone(self, case: Case) -> Zone:
         return self._rules.zone_of(case.workspace, case.person)
-
-
-def _type_of(trigger: Trigger, automation: str) -> str | None:
-    """Name the type of the events that a trigger listens to."""
-    if isinstance(trigger, OnCall):
-        return call_type(automation)
-    if isinstance(trigger, OnSchedule | OnAnniversary):
-        return entry_type(automation)
-    return getattr(trigger, "event_type", None)
 
 
 def render_key(template: Template | None, facts: Mapping[str, Any]) -> str | RenderFailed:

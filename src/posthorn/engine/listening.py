@@ -42,6 +42,15 @@ def steps_of(steps: tuple[Step, ...]) -> Iterator[Step]:
             yield from steps_of(step.on_timeout)
 
 
+def type_of(trigger: Trigger, automation: str) -> str | None:
+    """Name the type of the events that a trigger of an automation listens to; None for changes of a person."""
+    if isinstance(trigger, OnCall):
+        return call_type(automation)
+    if isinstance(trigger, OnSchedule | OnAnniversary):
+        return entry_type(automation)
+    return getattr(trigger, "event_type", None)
+
+
 def entry_types(automation: Automation) -> frozenset[str]:
     """Name the event types that may let a person in."""
     triggers = triggers_of(automation)

@@ -1,21 +1,18 @@
 """Everything that is kept of one person, page by page, so that a long history needs no memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
-import msgspec
-
-from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery, DeliveryRow, EventQuery, Page
+from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery, DeliveryRow, EventQuery
 from posthorn.engine.people import Profile
 from posthorn.engine.ports import Journal
 from posthorn.engine.ports import People as PeopleStore
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import Attempt, CapturedRequest, Decision, Event, EventCount
 from posthorn.engine.runs import Run, RunQuery
+from posthorn.manage.walking import walked
 
 _PAGE = 100
-
-Query = TypeVar("Query", EventQuery, DeliveryQuery, AttemptQuery, DecisionQuery)
 
 
 class Kept(PeopleStore, Journal, Protocol):
@@ -55,7 +52,7 @@ class Dossier:
             query = EventQuery(
                 workspace=self._workspace, user=user, ascending=True, limit=_PAGE, with_payload=with_payload
             )
-            async for event in _walked(self._store.events, query, lambda row: row.id):
+            async for event in walked(self._store.events, query, lambda row: row.id):
                 yield event
 
     async def requests(self) -> AsyncIterator[CapturedRequest]:
@@ -72,21 +69,21 @@ class Dossier:
             query = DecisionQuery(
                 workspace=self._workspace, profile=user_profile(self._workspace, user), ascending=True, limit=_PAGE
             )
-            async for decision in _walked(self._store.decisions, query, lambda row: row.id):
+            async for decision in walked(self._store.decisions, query, lambda row: row.id):
                 yield decision
 
     async def deliveries(self) -> AsyncIterator[DeliveryRow]:
         """Go through the deliveries that came of the events."""
         async for event in self._events(with_payload=False):
             query = DeliveryQuery(workspace=self._workspace, event=event.id, ascending=True, limit=_PAGE)
-            async for delivery in _walked(self._store.deliveries, query, lambda row: row.id):
+            async for delivery in walked(self._store.deliveries, query, lambda row: row.id):
                 yield delivery
 
     async def attempts(self) -> AsyncIterator[Attempt]:
         """Go through the attempts of these deliveries, with what was answered."""
         async for event in self._events(with_payload=False):
             query = AttemptQuery(workspace=self._workspace, event=event.id, ascending=True, limit=_PAGE)
-            async for row in _walked(self._store.attempts, query, lambda row: row.attempt.id):
+            async for row in walked(self._store.attempts, query, lambda row: row.attempt.id):
                 yield row.attempt
 
     async def runs(self) -> AsyncIterator[Run]:
@@ -107,16 +104,3 @@ class Dossier:
                     yield run
                 more = page.more and bool(page.runs)
                 after = page.runs[-1].id if page.runs else None
-
-
-async def _walked(
-    ask: Callable[[Query], Awaitable[Page[Any]]], query: Query, key: Callable[[Any], str]
-) -> AsyncIterator[Any]:
-    done = False
-    while not done:
-        page = await ask(query)
-        for row in page.rows:
-            yield row
-        done = page.done or not page.rows
-        if page.rows:
-            query = msgspec.structs.replace(query, after=key(page.rows[-1]))

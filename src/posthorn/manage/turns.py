@@ -37,6 +37,11 @@ def turn_after(automation: Automation, at_ms: int) -> Turn | None:
     return next((turn for turn in automation.turns if turn.at_ms > at_ms), None)
 
 
+def resumed_ms(automation: Automation, at_ms: int) -> int | None:
+    """Return when the first pause after an instant, or the one at it, ended; None when none did."""
+    return next((turn.at_ms for turn in automation.turns if turn.at_ms > at_ms and turn.enabled), None)
+
+
 def first_published_ms(automation: Automation) -> int | None:
     """Return when the first version was published; None when that is not known (any more), or has not happened."""
     first = automation.turns[0] if automation.turns else None

@@ -179,6 +179,7 @@ class Parts:
                 publish=self.intakes.messages.publish,
                 accept=self.intake.accept,
                 connectors=Connectors(transport=self.transport, secrets=self.secrets, clock=self.clock),
+                retention_days=self.settings.retention_days,
             ),
             sources=self._sources(),
             clock=self.clock,

@@ -30,6 +30,7 @@ from posthorn.manage.secrets import Secrets
 from posthorn.manage.segments import Segments
 from posthorn.manage.sources import Sources
 from posthorn.manage.statistics import Statistics
+from posthorn.manage.why import Whys
 from posthorn.manage.workspaces import Workspaces
 from posthorn.server.founding import Founding
 from posthorn.telemetry import Telemetry
@@ -39,11 +40,15 @@ Publish = Callable[[str, str, str, bytes, str | None], Awaitable[Event]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How use cases append (a message of an application, or a unit of intake as it is), and try accounts out."""
+    """How use cases append (a message of an application, or a unit of intake as it is), and try accounts out.
+
+    `retention_days` says how long what they look at is kept.
+    """
 
     publish: Publish
     accept: Accept
     connectors: Connectors
+    retention_days: int
 
 
 def build_api(
@@ -79,6 +84,7 @@ def build_api(
         replay=Replay(store, store, directory, clock),
         statistics=Statistics(store, clock),
         examples=Examples(directory, ways.publish),
+        whys=Whys(store, store, directory, clock, retention_days=ways.retention_days),
         idempotency=Idempotency(store, clock, key_ring),
         health=Health(store),
         nodes=Nodes(store, clock),
