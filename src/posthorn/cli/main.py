@@ -17,6 +17,7 @@ from posthorn.cli.show import replay_command, show_command
 from posthorn.cli.tail import tail_command
 from posthorn.cli.terminal import make_console
 from posthorn.cli.texts import _
+from posthorn.cli.why import why_command
 from posthorn.errors import PosthornError, SettingsInvalid
 from posthorn.telemetry.masking import show_controls
 
@@ -42,6 +43,7 @@ def make_program() -> typer.Typer:
     )
     program.command("tail", help=_("Print the journal as it grows."))(tail_command)
     program.command("show", help=_("Draw everything that hangs together with an id."))(show_command)
+    program.command("why", help=_("Say whether an automation fired for an event, and why."))(why_command)
     program.command("replay", help=_("Queue the deliveries of an id again."))(replay_command)
     program.command("nodes", help=_("List the nodes that share the store, their shards and their lag."))(nodes_command)
     program.add_typer(database_commands(), name="database", help=_("Bring a store up to date, look at it, move it."))
