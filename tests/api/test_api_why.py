@@ -154,6 +154,31 @@ async def test_what_is_held_is_said_to_be_held(http: httpx.AsyncClient, world: W
     assert "held at later, because the automation is paused" in (await why(http, event))["detail"]
 
 
+async def test_a_request_and_a_run_that_retention_took_are_said_to_be_gone(
+    http: httpx.AsyncClient, world: World, node: DecidingNode
+) -> None:
+    await put(http, SIMPLE)
+    await put(http, flow(PAID), uid="b")
+    event = await node.happen("order.paid", "ann")
+    before = [await why(http, event), await why(http, event, "b")]
+    await work_off(world, succeed=True)
+    world.store._tables.deliveries.clear()
+    world.store._tables.runs.clear()
+    after = [await why(http, event), await why(http, event, "b")]
+    assert [answer["fired"] for answer in after] == [True, True]
+    assert f"{before[0]['deliveries'][0]['id']} is not kept any more" in after[0]["detail"]
+    assert f"{before[1]['runs'][0]['id']} is not kept any more" in after[1]["detail"]
+
+
+async def test_who_is_held_out_is_answered_with_the_run_that_watches(
+    http: httpx.AsyncClient, node: DecidingNode
+) -> None:
+    await put(http, flow(PAID, holdoutPercent=100))
+    answer = await why(http, await node.happen("order.paid", "ann"))
+    assert (answer["fired"], answer["reason"], answer["deliveries"]) == (False, "held_out", [])
+    assert [run["id"] for run in answer["runs"]] == [answer["data"]["run"]]
+
+
 async def test_a_deleted_automation_is_answered_by_the_decision_it_left(
     http: httpx.AsyncClient, node: DecidingNode
 ) -> None:

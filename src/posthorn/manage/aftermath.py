@@ -91,6 +91,9 @@ def _request(sent: Sent) -> str:
 def _answer(attempt: Attempt | None) -> str:
     if attempt is None:
         return ""
-    if attempt.response_status is not None:
-        return f"answered {attempt.response_status}"
-    return f"without an answer: {attempt.error or 'unknown'}"
+    if attempt.response_status is None:
+        return f"without an answer: {attempt.error or 'unknown'}"
+    # A connector's vendor may answer 200 and mean no; the detail has its words.
+    words = (attempt.detail or "").removeprefix(f"HTTP {attempt.response_status}").removeprefix(": ")
+    meaning = f" ({words})" if words and attempt.state is not DeliveryState.DELIVERED else ""
+    return f"answered {attempt.response_status}{meaning}"
