@@ -1,5 +1,6 @@
 """An explanation names the first condition that fails, and agrees with the decision for any facts."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -106,6 +107,13 @@ def test_a_long_value_is_cut_to_two_hundred_characters(actual: object) -> None:
 def test_a_value_of_two_hundred_characters_is_shown_whole() -> None:
     explanation = explain(leaf("event.v", "eq", False), {"event": {"v": "x" * 198}})
     assert explanation.actual == '"' + "x" * 198 + '"'
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=100) | st.integers() | st.booleans() | st.none())
+def test_texts_and_numbers_are_shown_as_json_has_them(value: object) -> None:
+    assert explain(leaf("event.v", "exists", False), {"event": {"v": value}}).actual == json.dumps(
+        value, ensure_ascii=False
+    )
 
 
 def test_an_explanation_encodes_to_json() -> None:

@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final
 
+import msgspec
+
 MAX_SHOWN_CHARACTERS: Final = 200
 _MORE: Final = "…"
 _UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -13,7 +15,9 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def shown(value: object) -> str:
     """Return a value as JSON text of at most 200 characters, without encoding much more than is shown."""
     if isinstance(value, str):
-        return _shortened(_encoder.encode(value[: MAX_SHOWN_CHARACTERS + 1]))
+        return _shortened(_quoted(value[: MAX_SHOWN_CHARACTERS + 1]))
+    if type(value) is int:
+        return _shortened(str(value))
     if not isinstance(value, (list, tuple, dict)):
         return _shortened(_encoder.encode(value))
     text = ""
@@ -22,6 +26,14 @@ def shown(value: object) -> str:
         if len(text) > MAX_SHOWN_CHARACTERS:
             break
     return _shortened(text)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as JSON. Every event that meets a condition which fails is explained, so this is a hot path."""
+    try:
+        return msgspec.json.encode(text).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _encoder.encode(text)
 
 
 def _shortened(text: str) -> str:
