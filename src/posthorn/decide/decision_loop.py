@@ -1,19 +1,19 @@
 """The deciding loop: take events that wait and timers that are due, decide them in order, commit what follows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from posthorn.clock import Clock
-from posthorn.decide.deciding import Decider, Moved, is_person
-from posthorn.decide.eligibility import eligibility_key
+from posthorn.decide.deciding import Decider, Moved
+from posthorn.decide.foreseeing import foreseen
 from posthorn.decide.front import Front
 from posthorn.decide.memory import Content, Memory, Missing, Wanted
 from posthorn.engine.cluster import SHARED
 from posthorn.engine.hints import Hints
 from posthorn.engine.ownership import Ownership
 from posthorn.engine.ports import People, Registry, WorkStore
-from posthorn.engine.records import Decided, DecisionWork, EligibilityKey, Recall
+from posthorn.engine.records import Decided, DecisionWork, Recall
 from posthorn.engine.runs import RunQuery, Timer
 from posthorn.errors import StoreUnavailable
 from posthorn.lifecycle import Service
@@ -160,7 +160,7 @@ class DecisionLoop(Service):
     async def _decided_all(self, works: list[Work], epochs: dict[int, int]) -> list[Decided]:
         """Decide a batch; when something was not recalled, ask for it and decide the whole batch anew."""
         memory = Memory()
-        wanted = asked = Wanted(recall=self._foreseen(works))
+        wanted = asked = Wanted(recall=foreseen(works, self._decider.rules))
         for _ in range(_MOST_QUESTIONS):
             await self._tell(memory, wanted)
             batch, wanted = await self._try_all(works, epochs, memory)
@@ -201,33 +201,6 @@ class DecisionLoop(Service):
                 await asyncio.sleep(0)  # hundreds of renderings in a row would keep callers waiting
         memory.begin()
         return batch, missing
-
-    def _foreseen(self, works: Sequence[Work]) -> Recall:
-        """Foresee what most of a batch will ask for. What is not foreseen is asked for later."""
-        profiles: set[str] = set()
-        counts: set[tuple[str, str]] = set()
-        moving: set[str] = set()
-        runs: set[str] = set()
-        firings: set[EligibilityKey] = set()
-        for work in works:
-            if is_person(work.profile):
-                profiles.add(work.profile)
-            if isinstance(work, Timer):
-                runs.add(work.about)
-                continue
-            rules = self._decider.rules.for_event(work.event.workspace, work.event.type)
-            keys = (eligibility_key(automation, work.event.user, "") for automation in rules.keyless)
-            firings.update(key for key in keys if key is not None)
-            counts.update((work.profile, name) for name in rules.counts)
-            if rules.moving:
-                moving.add(work.profile)
-        return Recall(
-            profiles=frozenset(profiles),
-            counts=frozenset(counts),
-            active_runs=frozenset(moving),
-            runs=frozenset(runs),
-            firings=frozenset(firings),
-        )
 
     def _decided(self, work: Work, epoch: int, memory: Memory) -> Decided:
         case = self._decider.decide(work, memory, memory.instant(work.id, self._clock.now_ms()))
