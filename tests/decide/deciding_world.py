@@ -62,9 +62,9 @@ class MoodyStore(MemoryStore):
 
 
 class World:
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.store = MoodyStore(self.clock)
+    def __init__(self, clock: ManualClock | None = None, store: Any = None) -> None:
+        self.clock = clock or ManualClock()
+        self.store = store or MoodyStore(self.clock)
         self.directory = Directory()
         self.key_ring = KeyRing([b"k" * 32])
         self.telemetry = Telemetry(strict=True)

@@ -44,11 +44,12 @@ class FootprintOut(Out, frozen=True, kw_only=True):
 
 
 class PreviewOut(Out, frozen=True, kw_only=True):
-    """What the automation makes of one event, up to the first wait."""
+    """What the automation makes of one event, up to the first wait. `notes` say where that is not the whole truth."""
 
     decisions: list[VerdictOut]
     requests: list[ShownRequestOut]
     path: list[FootprintOut]
+    notes: list[str]
 
 
 class SampleOut(Out, frozen=True, kw_only=True):
@@ -61,14 +62,20 @@ class SampleOut(Out, frozen=True, kw_only=True):
 
 
 class SimulationOut(Out, frozen=True, kw_only=True):
-    """What the automation would have made of the last days. `outcomes` counts decisions by outcome/reason."""
+    """What the automation would have made of the last days. `outcomes` counts decisions by outcome/reason.
 
+    `isCut` says that not all was looked at, and `notes` what was not, and where this is not the whole truth.
+    """
+
+    since: str
+    until: str
     events: int
     people: int
     requests: int
     outcomes: dict[str, int]
     samples: list[SampleOut]
     is_cut: bool
+    notes: list[str]
 
 
 def _request_out(request: OutgoingRequest) -> ShownRequestOut:
@@ -103,6 +110,7 @@ async def preview_automation(request: ApiRequest, automation_id: PathId, data: J
         decisions=[_verdict_out(decision) for decision in found.decisions],
         requests=[_request_out(one) for one in found.requests],
         path=[_footprint_out(footprint) for footprint in found.path],
+        notes=list(found.notes),
     )
 
 
@@ -114,6 +122,8 @@ async def simulate_automation(
     services, workspace = at_desk(request)
     found = await services.rehearsals.simulate(workspace, automation_id, data)
     return SimulationOut(
+        since=iso_text(found.since_ms),
+        until=iso_text(found.until_ms),
         events=found.events,
         people=found.people,
         requests=found.requests,
@@ -123,6 +133,7 @@ async def simulate_automation(
             for one in found.samples
         ],
         is_cut=found.is_cut,
+        notes=list(found.notes),
     )
 
 

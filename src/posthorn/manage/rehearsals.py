@@ -1,38 +1,28 @@
 """Trying automations before they are let loose: for one person and event, or over the last days."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from posthorn import ids
 from posthorn.clock import DAY_MS, Clock
-from posthorn.decide.rehearsal import Rehearsal, Rehearsed, Simulated
+from posthorn.decide.rehearsal import Rehearsed, preview, work_of
+from posthorn.decide.simulation import Answer, Limits, Simulated, Simulation
 from posthorn.engine.directory import Directory
-from posthorn.engine.flows import OnCall
-from posthorn.engine.journal import EventQuery
-from posthorn.engine.listening import call_type, entry_types, triggers_of
-from posthorn.engine.people import Profile
-from posthorn.engine.ports import Journal, People
-from posthorn.engine.profiles import user_profile
-from posthorn.engine.records import Event, EventCount, Recalled
-from posthorn.engine.resources import Automation, Resource, Segment, Source, Workspace
+from posthorn.engine.flows import OnCall, Send, SendAll
+from posthorn.engine.listening import call_type, entry_types, steps_of, triggers_of
+from posthorn.engine.records import DecisionWork, Event
+from posthorn.engine.resources import Automation, AutomationVersion, Resource, Segment, Source, Workspace
 from posthorn.errors import Invalid, NotFound
+from posthorn.manage.asking import KnownPast, StoredPast
 from posthorn.manage.automations import AutomationFields, Automations
+from posthorn.manage.bygone_days import MOST_EVENTS, window_of
 
 MOST_DAYS = 31
-MOST_EVENTS = 50_000
-_PAGE = 250
-
-
-class KnownPast(Journal, People, Protocol):
-    """What happened, and to whom."""
-
-    async def event_counts(self, profile: str) -> list[EventCount]:
-        """Return the profile's counters, by type."""
-        ...
+_MOST_SECONDS = 20.0
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -45,11 +35,19 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     draft: AutomationFields | bool | None = None  #: changes that are not saved, or true: the draft that is
 
 
+class AssumedAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """How a request is answered in a simulation. A body that is no text is sent as JSON."""
+
+    status: Annotated[int, Meta(ge=100, le=599)] = 200
+    body: Any = None
+
+
 class SimulationOf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How far back to go, and with which draft."""
+    """How far back to go, with which draft, and what steps that wait for an answer get."""
 
     days: int = 7
     draft: AutomationFields | bool | None = None
+    answers: dict[str, AssumedAnswer] = {}
 
 
 class Rehearsals:
@@ -64,40 +62,62 @@ class Rehearsals:
     async def preview(self, workspace: str, identifier: str, trial: Trial) -> Rehearsed:
         """Say what an automation would make of an event for a person as they are now. Raises NotFound, Invalid."""
         automation = await self._automations.rehearsed(workspace, identifier, trial.draft)
-        event = await self._event(workspace, automation, trial)
-        recalled = await self._known(event)
-        return self._rehearsal(automation).preview(event, recalled, self._clock.now_ms())
+        work = await self._journaled(workspace, trial.event_id) if trial.event_id is not None else None
+        is_counted = work is not None and trial.user in (None, work.event.user)
+        if work is None:
+            work = self._made_up(workspace, automation, trial)
+        elif trial.user is not None:
+            work = work_of(msgspec.structs.replace(work.event, user=trial.user), work.head)
+        past = StoredPast(self._store, asyncio.get_running_loop())
+        return await asyncio.to_thread(
+            preview, self._alone(automation), work, past, self._clock.now_ms(), is_counted=is_counted
+        )
 
     async def simulate(self, workspace: str, identifier: str, asked: SimulationOf) -> Simulated:
         """Say what an automation would have made of the events of the last days. Raises NotFound, Invalid."""
         if not 1 <= asked.days <= MOST_DAYS:
             raise Invalid.at("days", msg=f"1 to {MOST_DAYS} days")
         automation = await self._automations.rehearsed(workspace, identifier, asked.draft)
-        events = await self._events(workspace, self._clock.now_ms() - asked.days * DAY_MS)
-        rehearsal = self._rehearsal(automation)
+        answers = _answers(automation, asked.answers)
+        until_s = self._clock.monotonic() + _MOST_SECONDS
+        now_ms = self._clock.now_ms()
+        since_ms = now_ms - asked.days * DAY_MS
+        window = await window_of(self._store, workspace, since_ms=since_ms, until_ms=now_ms, most=MOST_EVENTS)
+        simulation = Simulation(
+            self._alone(automation),
+            automation,
+            StoredPast(self._store, asyncio.get_running_loop()),
+            answers=answers,
+            limits=Limits(is_late=lambda: self._clock.monotonic() > until_s),
+        )
         # In a thread: tens of thousands of renderings must not keep everybody else waiting.
-        return await asyncio.to_thread(rehearsal.simulate, events, most=MOST_EVENTS)
+        return await asyncio.to_thread(simulation.go_through, window)
 
-    def _rehearsal(self, automation: Automation) -> Rehearsal:
+    def _alone(self, automation: Automation) -> Directory:
         alone = Directory()
         alone.fill(self._surroundings(automation))
-        return Rehearsal(alone)
+        return alone
 
     def _surroundings(self, automation: Automation) -> Iterator[Resource]:
         yield msgspec.structs.replace(automation, enabled=True)
+        for version in self._directory.every(AutomationVersion):
+            if version.parent == automation.id:
+                yield version
         for kind in (Workspace, Segment, Source):
             for resource in self._directory.every(kind):
                 if resource.workspace == automation.workspace:
                     yield resource
 
-    async def _event(self, workspace: str, automation: Automation, trial: Trial) -> Event:
-        if trial.event_id is not None:
-            found = await self._store.event(workspace, trial.event_id)
-            if found is None:
-                raise NotFound("there is no event with this id")
-            return found if trial.user is None else msgspec.structs.replace(found, user=trial.user)
+    async def _journaled(self, workspace: str, identifier: str) -> DecisionWork:
+        event = await self._store.event(workspace, identifier)
+        if event is None:
+            raise NotFound("there is no event with this id")
+        request = await self._store.request(workspace, event.request) if event.request is not None else None
+        return work_of(event, request.head if request is not None else None)
+
+    def _made_up(self, workspace: str, automation: Automation, trial: Trial) -> DecisionWork:
         now_ms = self._clock.now_ms()
-        return Event(
+        event = Event(
             id=ids.new_id(ids.EVENT, now_ms),
             workspace=workspace,
             type=trial.type or _first_type(automation),
@@ -106,28 +126,30 @@ class Rehearsals:
             user=trial.user,
             payload=bytes(trial.data) if isinstance(trial.data, Raw) else b"{}",
         )
+        return work_of(event)
 
-    async def _known(self, event: Event) -> Recalled:
-        """Read what is known of the event's person. A made-up event counts on top of what was counted."""
-        if event.user is None:
-            return Recalled()
-        key = user_profile(event.workspace, event.user)
-        profile = await self._store.profile(key)
-        counts = await self._store.event_counts(key)
-        profiles: dict[str, Profile] = {key: profile} if profile is not None else {}
-        return Recalled(profiles=profiles, counts={(key, count.type): count for count in counts})
 
-    async def _events(self, workspace: str, since_ms: int) -> list[Event]:
-        """Read the events of a time, the oldest first. Every event may matter: people are in segments by any."""
-        events: list[Event] = []
-        query = EventQuery(workspace=workspace, since_ms=since_ms, ascending=True, limit=_PAGE, with_payload=True)
-        while len(events) <= MOST_EVENTS:
-            page = await self._store.events(query)
-            events += [event for event in page.rows if event.application is None]
-            if page.done or not page.rows:
-                break
-            query = msgspec.structs.replace(query, after=page.rows[-1].id)
-        return sorted(events, key=lambda event: (event.received_ms, event.id))
+def _answers(automation: Automation, assumed: Mapping[str, AssumedAnswer]) -> dict[str, Answer]:
+    """Read the answers that a caller chose. Raises Invalid for a step that waits for none."""
+    waiting = sorted(_waiting_steps(automation))
+    for name in assumed:
+        if name not in waiting:
+            those = f"; these do: {', '.join(waiting)}" if waiting else ", and none of this automation does"
+            raise Invalid.at("answers", name, msg=f"no step {name!r} has waitForAnswer{those}")
+    return {name: Answer(status=answer.status, body=_body(answer.body)) for name, answer in assumed.items()}
+
+
+def _waiting_steps(automation: Automation) -> Iterator[str]:
+    for step in steps_of(automation.flow.steps if automation.flow is not None else ()):
+        for send in step.sends if isinstance(step, SendAll) else (step,):
+            if isinstance(send, Send) and send.wait_for_answer:
+                yield send.name
+
+
+def _body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else msgspec.json.encode(body)
 
 
 def _first_type(automation: Automation) -> str:
