@@ -339,6 +339,24 @@ async def test_a_simulation_of_a_schedule_goes_through_so_many_people_and_says_w
     assert "10 timers" in found.notes[0]
 
 
+async def test_a_simulation_adds_to_numbers_what_was_really_added() -> None:
+    world = World()
+    await change(world, "ann", set={"points": 10, "level": {"now": 1}})
+    await world.pass_time(1)
+    since_ms = world.clock.now_ms()
+    for _ in range(3):
+        await change(world, "ann", increment={"points": 5, "level.now": 1})
+    await world.decide_all()
+    url = "https://example.test/{{ profile.attributes.points }}/{{ profile.attributes.level.now }}"
+    automation = trial(triggers=[{"type": "event", "eventType": "identify"}], steps=[named("n", url=url)])
+    found = await simulated(world, automation, window=await days(world, since_ms))
+    assert urls(found) == [f"https://example.test/{way}" for way in ("15/2", "20/3", "25/4")]
+    await change(world, "ann", set={"points": 0})
+    await world.decide_all()
+    found = await simulated(world, automation, window=await days(world, since_ms))
+    assert urls(found)[-1] == "https://example.test/0/4"  # what was before it was set nobody knows any more
+
+
 async def test_a_simulation_says_that_a_trigger_by_attribute_sees_too_little() -> None:
     world = World()
     await change(world, "ann", set={"plan": "gold"})

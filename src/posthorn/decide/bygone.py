@@ -48,6 +48,24 @@ def happened_to(events: Iterable[Event], memory: Memory) -> Counter[tuple[str, s
     return happened
 
 
+def increments_in(events: Iterable[Event]) -> dict[str, dict[str, int | float]]:
+    """Sum up, by profile and attribute, what events added to numbers; not where one of them sets the attribute too."""
+    added: dict[str, dict[str, int | float]] = {}
+    given: set[tuple[str, str]] = set()
+    for event in events:
+        changes = _context_of(event).changes
+        if event.user is None or changes is None:
+            continue
+        key = user_profile(event.workspace, event.user)
+        given.update((key, name) for name in (*changes.set, *changes.set_once))
+        sums = added.setdefault(key, {})
+        for name, amount in changes.increment.items():
+            sums[name] = sums.get(name, 0) + amount
+    return {
+        key: {name: amount for name, amount in sums.items() if (key, name) not in given} for key, sums in added.items()
+    }
+
+
 def anew(events: Iterable[Event], automation: str, memory: Memory) -> Iterable[Event]:
     """Leave out what going through the events brings about again, with this automation."""
     for event in events:

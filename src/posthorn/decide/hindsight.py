@@ -1,7 +1,7 @@
 """What is known now, taken back to the beginning of a time whose events are gone through once more.
 
-Exact are counters, and what carries its own instants: windows, sent messages, segments entered, the last firing. What
-does not (attributes, subscriptions, a segment that was left) is as it is now.
+Exact are counters, numbers that were only added to, and what carries its own instants: windows, sent messages, segments
+entered, the last firing. What does not (other attributes, subscriptions, a segment that was left) is as it is now.
 """
 
 from collections import Counter
@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from posthorn.engine.people import Profile
+from posthorn.decide.people import apply_change
+from posthorn.engine.people import Profile, ProfileChange
 from posthorn.engine.records import EventCount, Recalled
 
 K = TypeVar("K")
@@ -19,10 +20,19 @@ K = TypeVar("K")
 class Hindsight:
     """Takes back what happened since an instant."""
 
-    def __init__(self, since_ms: int, happened: Counter[tuple[str, str]] | None = None) -> None:
-        """Make one; `happened` says how many events of a type a profile had since then, of those that were counted."""
+    def __init__(
+        self,
+        since_ms: int,
+        happened: Counter[tuple[str, str]],
+        added: Mapping[str, Mapping[str, int | float]] | None = None,
+    ) -> None:
+        """Make one; `happened` says how many events of a type a profile had since then, of those that were counted.
+
+        `added` says by profile and attribute what was added to its numbers.
+        """
         self.since_ms = since_ms
-        self.happened = happened if happened is not None else Counter()
+        self.happened = happened
+        self.added = added if added is not None else {}
 
     def before(self, recalled: Recalled) -> Recalled:
         """Return what was known at the instant."""
@@ -36,13 +46,19 @@ class Hindsight:
         return {place: count for place, count in found if count is not None}
 
     def profile(self, profile: Profile) -> Profile:
-        """Return a person without the traces that bear a later instant."""
+        """Return a person without the traces that bear a later instant, and what was added since then."""
         return replace(
-            profile,
+            self._without_added(profile),
             windows={key: self._earlier(times) for key, times in profile.windows.items()},
             messages={key: self._earlier(times) for key, times in profile.messages.items()},
             segments={name: at_ms for name, at_ms in profile.segments.items() if at_ms < self.since_ms},
         )
+
+    def _without_added(self, profile: Profile) -> Profile:
+        taken = {name: -amount for name, amount in self.added.get(profile.key, {}).items()}
+        if not taken:
+            return profile
+        return apply_change(profile, ProfileChange(increment=taken), now_ms=profile.updated_ms).profile
 
     def _count(self, place: tuple[str, str], count: EventCount) -> EventCount | None:
         happened = self.happened[place]

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from posthorn import ids
 from posthorn.clock import iso_text
-from posthorn.decide.bygone import Window, anew, happened_to, people_of
+from posthorn.decide.bygone import Window, anew, happened_to, increments_in, people_of
 from posthorn.decide.case import Case
 from posthorn.decide.foreseeing import foreseen
 from posthorn.decide.hindsight import Hindsight
@@ -122,7 +122,8 @@ class Simulation:
     def _begin(self, window: Window) -> RewoundMemory:
         """Learn who the people of the window are, and what was counted of them before."""
         happened: Counter[tuple[str, str]] = Counter()
-        memory = RewoundMemory(self._past, Hindsight(window.since_ms, happened), most_people=self._limits.people)
+        hindsight = Hindsight(window.since_ms, happened, increments_in(window.events))
+        memory = RewoundMemory(self._past, hindsight, most_people=self._limits.people)
         memory.ask_ahead(Recall(profiles=people_of(window.events)))
         happened.update(happened_to(window.events, memory))
         self._now_ms = window.since_ms
