@@ -7,18 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 from deciding_world import World
+from rehearsing_desk import rehearsing
 
 from posthorn.clock import DAY_MS, iso_text
 from posthorn.decide.simulation import Simulated
-from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.flows import Flow, OncePerKey
 from posthorn.engine.journal import EventQuery
 from posthorn.engine.people import EventContext, ProfileChange
-from posthorn.engine.records import Append, AppendResult, LaneRead, OutgoingRequest
+from posthorn.engine.records import LaneRead, OutgoingRequest
 from posthorn.engine.shards import SHARDS
-from posthorn.manage.appending import Appender
-from posthorn.manage.automations import Automations, DraftFields
-from posthorn.manage.rehearsals import Rehearsals, SimulationOf, Trial
+from posthorn.manage.automations import DraftFields
+from posthorn.manage.rehearsals import SimulationOf, Trial
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.storage.sqlite.store import SqliteStore
 from posthorn.testing.clock import ManualClock
@@ -89,16 +88,6 @@ async def world(where: Path | str | None) -> AsyncIterator[World]:
     made = World(clock, store)
     yield made
     await store.close()
-
-
-def rehearsing(world: World) -> tuple[Automations, Rehearsals]:
-    async def accept(unit: Append) -> AppendResult:
-        [result] = await world.store.append([unit])
-        return result
-
-    appender = Appender(accept, world.clock)
-    automations = Automations(world.store, world.directory, world.clock, world.key_ring, AddressPolicy(), appender)
-    return automations, Rehearsals(world.store, world.directory, automations, world.clock)
 
 
 async def change(world: World, user: str, **changes: Any) -> None:

@@ -1,6 +1,7 @@
 """Trying automations before they are let loose: for one person and event, or over the last days."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from posthorn.manage.bygone_days import MOST_EVENTS, window_of
 
 MOST_DAYS = 31
 _MOST_SECONDS = 20.0
+_AT_ONCE = 2  # each has its events and people in memory
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -58,6 +60,7 @@ class Rehearsals:
         self._directory = directory
         self._automations = automations
         self._clock = clock
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def preview(self, workspace: str, identifier: str, trial: Trial) -> Rehearsed:
         """Say what an automation would make of an event for a person as they are now. Raises NotFound, Invalid."""
@@ -79,19 +82,29 @@ class Rehearsals:
             raise Invalid.at("days", msg=f"1 to {MOST_DAYS} days")
         automation = await self._automations.rehearsed(workspace, identifier, asked.draft)
         answers = _answers(automation, asked.answers)
+        async with self._turns:
+            return await self._simulate(automation, asked.days, answers)
+
+    async def _simulate(self, automation: Automation, days: int, answers: Mapping[str, Answer]) -> Simulated:
         until_s = self._clock.monotonic() + _MOST_SECONDS
         now_ms = self._clock.now_ms()
-        since_ms = now_ms - asked.days * DAY_MS
-        window = await window_of(self._store, workspace, since_ms=since_ms, until_ms=now_ms, most=MOST_EVENTS)
+        since_ms = now_ms - days * DAY_MS
+        window = await window_of(
+            self._store, automation.workspace, since_ms=since_ms, until_ms=now_ms, most=MOST_EVENTS
+        )
+        is_over = threading.Event()
         simulation = Simulation(
             self._alone(automation),
             automation,
             StoredPast(self._store, asyncio.get_running_loop()),
             answers=answers,
-            limits=Limits(is_late=lambda: self._clock.monotonic() > until_s),
+            limits=Limits(is_late=lambda: is_over.is_set() or self._clock.monotonic() > until_s),
         )
-        # In a thread: tens of thousands of renderings must not keep everybody else waiting.
-        return await asyncio.to_thread(simulation.go_through, window)
+        try:
+            # In a thread: tens of thousands of renderings must not keep everybody else waiting.
+            return await asyncio.to_thread(simulation.go_through, window)
+        finally:
+            is_over.set()  # a thread cannot be cancelled: it ends by itself when nobody waits for it any more
 
     def _alone(self, automation: Automation) -> Directory:
         alone = Directory()
