@@ -11,10 +11,11 @@ from rehearsing_desk import rehearsing
 
 from posthorn.clock import DAY_MS, iso_text
 from posthorn.decide.simulation import Simulated
-from posthorn.engine.flows import Flow, OncePerKey
+from posthorn.engine.flows import AgainAfter, Flow, OncePerKey
 from posthorn.engine.journal import EventQuery
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.records import LaneRead, OutgoingRequest
+from posthorn.engine.resources import Cap, Workspace
 from posthorn.engine.shards import SHARDS
 from posthorn.manage.automations import DraftFields
 from posthorn.manage.rehearsals import SimulationOf, Trial
@@ -60,6 +61,25 @@ CART: dict[str, Any] = {
         },
     ],
     "exitOn": ["order_paid"],
+}
+VISIT: dict[str, Any] = {
+    "triggers": [{"type": "event", "eventType": "visited"}],
+    "steps": [
+        {
+            "type": "wait_for_event",
+            "name": "buys",
+            "eventTypes": ["bought"],
+            "seconds": 7200,
+            "onTimeout": [
+                {
+                    "type": "send",
+                    "name": "remind",
+                    "send": {"url": "https://shop.test/{{ profile.id }}/{{ event.data.n }}", "body": "{}"},
+                }
+            ],
+        }
+    ],
+    "quietTime": {"start": "22:00", "end": "07:00", "spreadSeconds": 0},
 }
 BIRTHDAY: dict[str, Any] = {
     "triggers": [{"type": "anniversary", "attribute": "birthday", "at": "09:00"}],
@@ -171,6 +191,26 @@ async def test_a_simulation_of_abandoned_carts_says_what_was_really_sent(world: 
     found = await simulate(world, CART, days=4, eligibility=once)
     assert sorted(said(found), key=str) == sorted(really, key=str)
     assert not found.is_cut
+
+
+async def test_a_simulation_keeps_to_quiet_hours_and_caps_as_deciding_did(world: World) -> None:
+    caps = (Cap(period="day", most=2),)
+    await world.put(Workspace(id=WORKSPACE, workspace=WORKSPACE, name="w", caps=caps, created_ms=0, updated_ms=0))
+    rule = AgainAfter(seconds=4 * 3600)
+    await world.flow(**VISIT, eligibility=rule)
+    await world.happen({"n": "before"}, user="u0", type="visited")
+    await live(world, 24)
+    for number in range(15):
+        for user in range(3):
+            await world.happen({"n": number}, user=f"u{user}", type="visited")
+        await live(world, 1)
+        await world.happen(user=f"u{number % 5}", type="bought")
+        await live(world, 2)
+    really = [one for one in await sent(world) if "before" not in one[0]]
+    assert len(really) == 12
+    found = await simulate(world, VISIT, days=2, eligibility=rule)
+    assert sorted(said(found), key=str) == sorted(really, key=str)
+    assert set(found.outcomes) == {"fired/entered", "not_eligible/fired_recently"}
 
 
 @pytest.mark.parametrize(("flow", "expected"), [(BIRTHDAY, 2), (MORNING, 6)])
