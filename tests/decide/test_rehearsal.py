@@ -12,7 +12,7 @@ from posthorn.decide.bygone import Window
 from posthorn.decide.rehearsal import Rehearsed, preview, work_of
 from posthorn.decide.simulation import Answer, Limits, Simulated, Simulation
 from posthorn.engine.directory import Directory
-from posthorn.engine.flows import Flow, Once, OncePerKey, SendStep
+from posthorn.engine.flows import AgainAfter, Flow, Once, OncePerKey, SendStep
 from posthorn.engine.journal import EventQuery
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.records import Event
@@ -204,6 +204,27 @@ async def test_a_simulation_knows_who_fired_before_it_and_forgets_who_fired_in_i
     found = await simulated(world, automation, window=await days(world, since_ms))
     assert urls(found) == ["https://example.test/bob"]
     assert found.outcomes == {"fired/matched": 1, "not_eligible/fired_before": 2}
+
+
+async def test_a_simulation_says_when_it_looked_up_no_more_earlier_firings() -> None:
+    world = World()
+    automation = await world.automation(eligibility=AgainAfter(seconds=2 * 3600))
+    for user in ("ann", "bob"):
+        await world.happen(user=user)
+    await world.decide_all()
+    await world.pass_time(3600)
+    since_ms = world.clock.now_ms()
+    for _ in range(2):
+        for user in ("ann", "bob"):
+            await world.happen(user=user)
+        await world.decide_all()
+        await world.pass_time(3600)
+    window = await days(world, since_ms)
+    found = await simulated(world, automation, window=window)
+    assert ([sample.at_ms < since_ms + HOUR_MS for sample in found.samples], found.is_cut) == ([False, False], False)
+    found = await simulated(world, automation, window=window, limits=Limits(firings=1))
+    assert ([sample.at_ms < since_ms + HOUR_MS for sample in found.samples], found.is_cut) == ([True, False], True)
+    assert "more than 1 people" in found.notes[0]
 
 
 async def test_a_simulation_lets_waits_pass_between_events_and_until_its_end() -> None:

@@ -12,9 +12,9 @@ from rehearsing_desk import rehearsing
 from posthorn.clock import DAY_MS, iso_text
 from posthorn.decide.simulation import Simulated
 from posthorn.engine.flows import AgainAfter, Flow, OncePerKey
-from posthorn.engine.journal import EventQuery
+from posthorn.engine.journal import DecisionQuery, EventQuery
 from posthorn.engine.people import EventContext, ProfileChange
-from posthorn.engine.records import LaneRead, OutgoingRequest
+from posthorn.engine.records import DecisionOutcome, LaneRead, OutgoingRequest
 from posthorn.engine.resources import Cap, Workspace
 from posthorn.engine.shards import SHARDS
 from posthorn.manage.automations import DraftFields
@@ -211,6 +211,36 @@ async def test_a_simulation_keeps_to_quiet_hours_and_caps_as_deciding_did(world:
     found = await simulate(world, VISIT, days=2, eligibility=rule)
     assert sorted(said(found), key=str) == sorted(really, key=str)
     assert set(found.outcomes) == {"fired/entered", "not_eligible/fired_recently"}
+
+
+async def test_a_simulation_of_an_automation_that_goes_on_knows_when_it_fired_last_before(world: World) -> None:
+    automation = await world.automation(eligibility=AgainAfter(seconds=5 * 3600), send={"url": "https://a.test/"})
+    for number in range(23):
+        for user in ("ann", "bob"):
+            if number % 3 or user == "ann":
+                await world.happen({"n": number}, user=user)
+        await world.decide_all()
+        await live(world, 1)
+    really = await sent(world)
+    _, rehearsals = rehearsing(world)
+    simulated = await rehearsals.simulate(WORKSPACE, automation.id, SimulationOf(days=1))
+    assert simulated.requests == len(really) == 9
+    await live(world, 12)
+    for _ in range(9):
+        for user in ("ann", "bob"):
+            await world.happen(user=user)
+        await world.decide_all()
+        await live(world, 1)
+    before = await written(world)
+    simulated = await rehearsals.simulate(WORKSPACE, automation.id, SimulationOf(days=1))
+    since_ms = world.clock.now_ms() - DAY_MS
+    assert simulated.requests == len([at_ms for at_ms in await sent_at(world) if at_ms >= since_ms])
+    assert await written(world) == before
+
+
+async def sent_at(world: World) -> list[int]:
+    page = await world.store.decisions(DecisionQuery(workspace=WORKSPACE, outcome=DecisionOutcome.FIRED, limit=250))
+    return [decision.decided_ms for decision in page.rows]
 
 
 @pytest.mark.parametrize(("flow", "expected"), [(BIRTHDAY, 2), (MORNING, 6)])

@@ -1,7 +1,7 @@
 """What is known now, taken back to the beginning of a time whose events are gone through once more.
 
 Exact are counters, numbers that were only added to, and what carries its own instants: windows, sent messages, segments
-entered, the last firing. What does not (other attributes, subscriptions, a segment that was left) is as it is now.
+entered, a last firing from before. What does not (other attributes, subscriptions, a segment that was left) is as now.
 """
 
 from collections import Counter

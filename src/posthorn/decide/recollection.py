@@ -24,6 +24,10 @@ class Past(Protocol):
         """Return a page of profiles."""
         ...
 
+    def fired_ms(self, automation: str, profile: str, *, before_ms: int) -> int | None:
+        """Return when an automation fired last for a profile before an instant, as far as the journal goes back."""
+        ...
+
 
 class _Failures(dict[ContentKey, ContentResponse]):
     """Answers every request of a template with a failure, and remembers that there was one: nobody is called."""

@@ -1,13 +1,13 @@
 """The memory of a simulation: what was known at its beginning, and on top of it what it changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from posthorn.decide.hindsight import Hindsight
 from posthorn.decide.recollection import Past, TrialMemory
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
-from posthorn.engine.records import Attempt, Recall, Recalled
+from posthorn.engine.records import Attempt, EligibilityKey, Firing, Recall, Recalled
 from posthorn.engine.runs import Run, RunState, Timer, TimerKind
 from posthorn.engine.shards import shard_of
 
@@ -19,19 +19,22 @@ _NONE: frozenset[str] = frozenset()
 class RewoundMemory(TrialMemory):
     """Knows people as they were at an instant, as far as that can be told. No run is under way there."""
 
-    def __init__(self, past: Past, hindsight: Hindsight, *, most_people: int) -> None:
+    def __init__(self, past: Past, hindsight: Hindsight, *, most_people: int, most_firings: int) -> None:
         super().__init__(past)
         self._hindsight = hindsight
         self._room = most_people
+        self._lookups = most_firings
         self._entering: list[Timer] = []
         self.is_cut = False  #: whether there are more people than were listed
+        self.is_forgetful = False  #: whether firings from before were looked up no more
 
     def ask(self, wanted: Recall) -> None:
         """Ask the past, and learn what it answers as it was then."""
         asked = replace(wanted, active_runs=_NONE, runs=_NONE, answers=_NONE)
         recalled = self._past.recall(asked) if asked != Recall() else Recalled()
         self._expect(recalled.profiles.values())
-        self.learn(wanted, self._hindsight.before(recalled))
+        known = self._hindsight.before(recalled)
+        self.learn(wanted, replace(known, firings={**known.firings, **self._earlier(recalled.firings)}))
 
     def ask_ahead(self, wanted: Recall) -> None:
         """Ask for what will be looked up, as far as it is not known: at once, and not one by one."""
@@ -74,6 +77,22 @@ class RewoundMemory(TrialMemory):
         people = {person.key: self._hindsight.profile(person) for person in page.profiles}
         self.learn(Recall(profiles=frozenset(people)), Recalled(profiles=people))
         return ProfilePage(profiles=tuple(people.values()), more=page.more)
+
+    def _earlier(self, firings: Mapping[EligibilityKey, Firing]) -> dict[EligibilityKey, Firing]:
+        """Look up the firings before then of those that fired since then too: only the last one is remembered."""
+        since_ms = self._hindsight.since_ms
+        found: dict[EligibilityKey, Firing] = {}
+        for key, firing in firings.items():
+            # A decision does not say for which key it fired, and a rule with keys lets each fire once.
+            if firing.last_ms >= since_ms and firing.times > 1 and not key.key:
+                self.is_forgetful = self.is_forgetful or self._lookups <= 0
+                if self.is_forgetful:
+                    break
+                self._lookups -= 1
+                fired_ms = self._past.fired_ms(key.automation, key.profile, before_ms=since_ms)
+                if fired_ms is not None:
+                    found[key] = Firing(times=1, last_ms=fired_ms)
+        return found
 
     def _expect(self, people: Iterable[Profile]) -> None:
         """Have those who came into a segment since then looked at when they did."""

@@ -58,6 +58,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     works: int = 250_000  #: events and timers
     waiting: int = 200_000  #: timers at a time
     people: int = 20_000  #: that schedules and dates go through
+    firings: int = 2_000  #: people of whom it is looked up in the journal when it fired for them before
     is_late: Callable[[], bool] = lambda: False
 
 
@@ -123,7 +124,9 @@ class Simulation:
         """Learn who the people of the window are, and what was counted of them before."""
         happened: Counter[tuple[str, str]] = Counter()
         hindsight = Hindsight(window.since_ms, happened, increments_in(window.events))
-        memory = RewoundMemory(self._past, hindsight, most_people=self._limits.people)
+        memory = RewoundMemory(
+            self._past, hindsight, most_people=self._limits.people, most_firings=self._limits.firings
+        )
         memory.ask_ahead(Recall(profiles=people_of(window.events)))
         happened.update(happened_to(window.events, memory))
         self._now_ms = window.since_ms
@@ -220,6 +223,9 @@ class Simulation:
         if self._memory.is_cut:
             listed = f"schedules and dates went through the first {self._limits.people:,} people by user id"
             self._cuts[f"{listed}, and there are more"] = None
+        if self._memory.is_forgetful:
+            known = f"of more than {self._limits.firings:,} people it was not looked up when it fired for them before"
+            self._cuts[f"{known} these days"] = None
         if self._memory.wanted_content:
             self._notes[NOT_FETCHED] = None
         return Simulated(

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
+from posthorn.engine.journal import DecisionQuery
 from posthorn.engine.people import ProfilePage, ProfileQuery
 from posthorn.engine.ports import Journal, People
-from posthorn.engine.records import Recall, Recalled
+from posthorn.engine.records import DecisionOutcome, Recall, Recalled
 
 V = TypeVar("V")
 
@@ -33,6 +34,19 @@ class StoredPast:
     def page(self, query: ProfileQuery) -> ProfilePage:
         """Return a page of profiles."""
         return self._answer(self._store.profiles(query))
+
+    def fired_ms(self, automation: str, profile: str, *, before_ms: int) -> int | None:
+        """Return when an automation fired last for a profile before an instant, as far as the journal goes back."""
+        query = DecisionQuery(
+            workspace=profile.partition("/")[0],
+            automation=automation,
+            profile=profile,
+            outcome=DecisionOutcome.FIRED,
+            before_ms=before_ms,
+            limit=1,
+        )
+        page = self._answer(self._store.decisions(query))
+        return page.rows[0].decided_ms if page.rows else None
 
     def _answer(self, asked: Coroutine[Any, Any, V]) -> V:
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
