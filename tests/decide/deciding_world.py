@@ -1,4 +1,4 @@
-"""The deciding side over the store in memory."""
+"""The deciding side, by itself over the store in memory."""
 
 import asyncio
 from collections.abc import Sequence
@@ -62,9 +62,9 @@ class MoodyStore(MemoryStore):
 
 
 class World:
-    def __init__(self, clock: ManualClock | None = None, store: Any = None) -> None:
-        self.clock = clock or ManualClock()
-        self.store = store or MoodyStore(self.clock)
+    def __init__(self, store: Any = None, clock: ManualClock | None = None) -> None:
+        self.clock = ManualClock() if clock is None else clock
+        self.store = MoodyStore(self.clock) if store is None else store
         self.directory = Directory()
         self.key_ring = KeyRing([b"k" * 32])
         self.telemetry = Telemetry(strict=True)

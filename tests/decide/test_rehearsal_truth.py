@@ -105,7 +105,7 @@ async def world(where: Path | str | None) -> AsyncIterator[World]:
     store: Any = MemoryStore(clock)
     if where is not None:
         store = await (SqliteStore.open(where, clock) if isinstance(where, Path) else PostgresStore.open(where, clock))
-    made = World(clock, store)
+    made = World(store, clock)
     yield made
     await store.close()
 

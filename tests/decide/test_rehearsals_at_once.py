@@ -42,7 +42,7 @@ class SlowStore(MemoryStore):
 async def prepared(users: int) -> tuple[World, Any]:
     clock = ManualClock()
     store = SlowStore(clock)
-    world = World(clock, store)
+    world = World(store, clock)
     await world.automation(eligibility=Once())
     for number in range(users):
         await world.happen(user=f"u{number}")
