@@ -70,7 +70,7 @@ def compile_program(source: str) -> Program | Fault:
             native = _environment().compile(f"({source}\n) == true")
             kind = native.return_type().name()
     except Exception as error:  # noqa: BLE001 - the library raises RuntimeError and TypeError with all it has to say
-        return _fault(str(error))
+        return _fault(str(error), source)
     if kind != "BOOL":
         return Fault(line=1, column=1, message=f"the result must be true or false, and this one is {kind.lower()}")
     return Program(native)
@@ -87,11 +87,22 @@ def _environment() -> Any:
     )
 
 
-def _fault(text: str) -> Fault:
+def _fault(text: str, source: str) -> Fault:
     found = _ERROR.search(text)
     if found is None:
         return Fault(line=1, column=1, message=_CODE.sub("", text.partition("\n")[0]))
-    line, column, message = found.groups()
+    line, column, message = max(int(found[1]), 1), max(int(found[2]), 1), found[3]
     message = message.partition(" expecting {")[0]
+    undeclared = _UNDECLARED.search(message)
+    if undeclared is not None:
+        column = _beginning(source, line, column, undeclared[1])
     message = _UNDECLARED.sub(rf"unknown name '\1'; known are {', '.join(ROOTS)}", message)
-    return Fault(line=max(int(line), 1), column=max(int(column), 1), message=_CODE.sub("", message))
+    return Fault(line=line, column=column, message=_CODE.sub("", message))
+
+
+def _beginning(source: str, line: int, column: int, name: str) -> int:
+    """Find where a name begins: the library points at its last dot, or at the parenthesis behind it."""
+    lines = source.split("\n")
+    before = lines[line - 1][: column - 1] if line <= len(lines) else ""
+    known = next((part for part in (name, name.rpartition(".")[0]) if before.endswith(part)), "")
+    return column - len(known)
