@@ -5,10 +5,12 @@ from datetime import datetime
 
 from posthorn.calendars import parse_cron, zone
 from posthorn.conditions import compile_conditions, decode_conditions
-from posthorn.decide.requests import body_escape, compile_call
+from posthorn.connectors import Action, NotFilled, read_inputs
+from posthorn.decide.requests import body_escape, compile_call, find_action
 from posthorn.deliver.transport.addresses import AddressPolicy
 from posthorn.engine.flows import (
     Branch,
+    ConnectorCall,
     EmitEvent,
     Flow,
     OnAbsence,
@@ -186,14 +188,32 @@ def _problems_of_send(send: Send, policy: AddressPolicy, *at: str | int) -> list
         return [Problem(loc=(*at, "send"), msg="say what to send: a request (send), or a connector, and not both")]
     if send.send is not None:
         return _problems_of_request(send.send, policy, *at)
+    return _problems_of_call(send.connector, *at, "connector") if send.connector is not None else []
+
+
+def _problems_of_call(call: ConnectorCall, *at: str | int) -> list[Problem]:
     try:
-        if send.connector is not None:
-            compile_call(send.connector)
+        action = find_action(call)[2]
+        compile_call(call)
     except TemplateSyntaxInvalid:
         return []  # told with the other templates
     except Invalid as error:
-        return [Problem(loc=(*at, "connector", *p.loc), msg=p.msg, type=p.type) for p in error.problems]
-    return []
+        problems = error.problems
+    else:
+        problems = _misfits(action, call)
+    return [Problem(loc=(*at, *p.loc), msg=p.msg, type=p.type) for p in problems]
+
+
+def _misfits(action: Action, call: ConnectorCall) -> tuple[Problem, ...]:
+    """Say which inputs do not fit, of those that are the same for everybody: every run would fail at them."""
+    fixed = {name: value for name, value in call.inputs.items() if not _is_filled_in(value)}
+    found = read_inputs(action, fixed)
+    problems = found.problems if isinstance(found, NotFilled) else ()
+    return tuple(problem for problem in problems if problem.loc[-1] in fixed)
+
+
+def _is_filled_in(value: object) -> bool:
+    return any(is_template(text) for _, text, _, _ in _texts_of_input(value))
 
 
 def _problems_of_request(request: SendStep, policy: AddressPolicy, *at: str | int) -> list[Problem]:
