@@ -43,6 +43,11 @@ class DecidingNode:
         while await self._loop._decide_batch():
             pass
 
+    async def decide_some(self) -> int:
+        """Decide a batch of what waits, and return how many that were."""
+        await self._ownership.renew(["node_a"])
+        return await self._loop._decide_batch()
+
     async def happen(
         self, event_type: str, user: str, data: Any = None, change: ProfileChange | None = None, *, decide: bool = True
     ) -> str:

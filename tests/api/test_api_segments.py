@@ -55,14 +55,30 @@ async def test_people_enter_and_leave_as_events_change_them(http: httpx.AsyncCli
     assert (await http.get("/profile", params={"segment": "none"})).json()["data"] == []
 
 
-async def test_new_conditions_hold_from_the_next_change_on(http: httpx.AsyncClient, node: DecidingNode) -> None:
-    await http.post("/segment", json={"name": "Gold", "uid": "gold", "conditions": GOLD})
+async def test_new_conditions_hold_for_everybody_without_an_event_of_theirs(
+    http: httpx.AsyncClient, node: DecidingNode
+) -> None:
+    for user, plan in (("a", "gold"), ("b", "silver"), ("c", "free")):
+        await node.happen("seen", user, change=ProfileChange(set={"plan": plan}))
+
+    async def members() -> list[str]:
+        return [row["user"] for row in (await http.get("/segment/best/profile")).json()["data"]]
+
+    await http.post("/segment", json={"name": "Best", "uid": "best", "conditions": GOLD})
+    assert await members() == []  # deciding has not gone through them yet
+    await node.decide()
+    assert await members() == ["a"]
+    await http.patch("/segment/best", json={"conditions": GOLD | {"value": "silver"}})
+    await node.decide()
+    assert await members() == ["b"]
+
+
+async def test_a_new_name_of_a_segment_looks_at_nobody(http: httpx.AsyncClient, node: DecidingNode) -> None:
     await node.happen("seen", "a", change=ProfileChange(set={"plan": "gold"}))
-    silver = GOLD | {"value": "silver"}
-    await http.patch("/segment/gold", json={"conditions": silver})
-    assert [row["user"] for row in (await http.get("/segment/gold/profile")).json()["data"]] == ["a"]
-    await node.happen("seen", "a", change=ProfileChange(set={"other": 1}))
-    assert (await http.get("/segment/gold/profile")).json()["data"] == []
+    await http.post("/segment", json={"name": "Best", "uid": "best", "conditions": GOLD})
+    await node.decide()
+    await http.patch("/segment/best", json={"name": "The best"})
+    assert not await node.decide_some()
 
 
 @pytest.mark.parametrize(

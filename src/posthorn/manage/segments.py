@@ -28,7 +28,7 @@ class SegmentFields(Fields, frozen=True, kw_only=True):
 class Segments:
     """Creates, changes and deletes segments.
 
-    New conditions hold for a person from the next event on that changes them, or that the conditions count.
+    New conditions are a reason to look at everybody: they hold as soon as deciding has gone through all people.
     """
 
     def __init__(self, registry: SharedRegistry, directory: Directory, clock: Clock, appender: Appender) -> None:
