@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from posthorn.errors import Invalid
 from posthorn.receive.capture import short_key
 from posthorn.receive.http import Headers, header
-from posthorn.receive.instants import instant_of
+from posthorn.receive.instants import happened_ms, instant_of
 from posthorn.receive.people import LONGEST_NAME, user_text
 from posthorn.receive.wire import TOO_DEEP, check_text, syntax_problem
 
@@ -59,8 +59,7 @@ class CloudEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     def occurred_ms(self, now_ms: int) -> int:
         """When it happened: its time, or now."""
-        at_ms = instant_of(self.attributes.get("time"))
-        return at_ms if at_ms is not None else now_ms
+        return happened_ms(instant_of(self.attributes.get("time")), now_ms)
 
     def user(self, place: str) -> str | None:
         """Find the person: in an attribute, or at a `data.` path."""

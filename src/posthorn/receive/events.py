@@ -27,6 +27,7 @@ from posthorn.receive.http import (
     problem_of_body,
     read_body,
 )
+from posthorn.receive.instants import happened_ms
 from posthorn.receive.intake import Intake
 from posthorn.receive.messages import Authenticate, Name
 from posthorn.receive.people import LONGEST_USER, check_change, context_of
@@ -163,11 +164,12 @@ def _check(event: EventIn, *loc: str | int) -> None:
 
 
 def _event(workspace: str, given: EventIn, now_ms: int, identifier: str | None = None) -> Event:
+    told_ms = (given.time - _EPOCH) // _MILLISECOND if given.time is not None else None
     return Event(
         id=identifier or ids.new_id(ids.EVENT, now_ms),
         workspace=workspace,
         type=given.type,
-        occurred_ms=(given.time - _EPOCH) // _MILLISECOND if given.time is not None else now_ms,
+        occurred_ms=happened_ms(told_ms, now_ms),
         received_ms=now_ms,
         user=given.user,
         uid=given.id,

@@ -32,6 +32,15 @@ def instant_of(value: object) -> int | None:
     return at_ms if at_ms is not None and _FIRST_MS <= at_ms < _LAST_MS else None
 
 
+def happened_ms(told_ms: int | None, received_ms: int) -> int:
+    """Tell when an event happened: when its sender says so, or now; never later than now.
+
+    A time that lies ahead is that of a wrong clock, or a wrong unit. Kept, it would stand as the last time of its type
+    and take a place in windows until it comes.
+    """
+    return received_ms if told_ms is None else min(told_ms, received_ms)
+
+
 def _from_text(text: str) -> int | None:
     if len(text) > _LONGEST:
         return None

@@ -15,7 +15,7 @@ from posthorn.errors import Invalid
 from posthorn.receive.capture import UNNAMED, Incoming, short_key, usable_name
 from posthorn.receive.cloudevents import CloudEvent, check_user_place, is_batch, parts_of, read, read_structured
 from posthorn.receive.http import header
-from posthorn.receive.instants import instant_of
+from posthorn.receive.instants import happened_ms, instant_of
 from posthorn.receive.people import CHANGE_LIMIT_BYTES, LONGEST_NAME, context_of, user_text
 
 _LONGEST_PATH = 512
@@ -60,7 +60,7 @@ def map_fields(mapping: FieldsMapping, incoming: Incoming, event: Event) -> Mapp
             event,
             user=user,
             type=named if named != UNNAMED else event.type,
-            occurred_ms=at_ms if at_ms is not None else event.occurred_ms,
+            occurred_ms=happened_ms(at_ms, event.received_ms) if at_ms is not None else event.occurred_ms,
             uid=short_key(uid)[:LONGEST_NAME] if uid is not None else None,
             context=_changes(mapping, incoming) if user is not None and mapping.attributes else None,
         ),

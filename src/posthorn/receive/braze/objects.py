@@ -14,7 +14,7 @@ from posthorn.engine.people import ProfileChange
 from posthorn.engine.records import Event
 from posthorn.receive.braze.attributes import change_of, plain, shown
 from posthorn.receive.braze.people import IDENTIFIERS, Who, Wrong, who
-from posthorn.receive.instants import instant_of
+from posthorn.receive.instants import happened_ms, instant_of
 from posthorn.receive.people import LONGEST_NAME, context_of
 
 _MOST_QUANTITY = 100
@@ -36,7 +36,7 @@ class Taking(Struct, frozen=True, kw_only=True, gc=False):
             id=next(self.ids),
             workspace=self.workspace,
             type=name,
-            occurred_ms=self.now_ms if at_ms is None else min(at_ms, self.now_ms),
+            occurred_ms=happened_ms(at_ms, self.now_ms),
             received_ms=self.now_ms,
             user=user,
             payload=data,

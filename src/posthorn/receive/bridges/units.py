@@ -12,6 +12,7 @@ from posthorn.engine.resources import FieldsMapping, Source
 from posthorn.receive.bridges.port import BrokerMessage, Unreadable
 from posthorn.receive.capture import Incoming, dedupe_claim, dedupe_key, usable_name
 from posthorn.receive.http import header
+from posthorn.receive.instants import happened_ms
 from posthorn.receive.mapping import map_fields
 from posthorn.templating import Template, TemplateRenderFailed, compile_template
 
@@ -128,7 +129,8 @@ def _head(message: BrokerMessage) -> bytes:
 
 
 def _instant(occurred_ms: int | None, now_ms: int) -> int:
-    return occurred_ms if occurred_ms is not None and 0 < occurred_ms < _LATEST_MS else now_ms
+    is_time = occurred_ms is not None and 0 < occurred_ms < _LATEST_MS
+    return happened_ms(occurred_ms if is_time else None, now_ms)
 
 
 def _text(value: bytes | None) -> str | None:

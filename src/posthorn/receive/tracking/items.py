@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from posthorn.receive.instants import instant_of
+from posthorn.receive.instants import happened_ms, instant_of
 from posthorn.receive.people import LONGEST_NAME, LONGEST_USER, anonymous_user, user_text
 
 _NOTHING = Raw(b"")
@@ -137,4 +137,4 @@ def occurred_ms(item: Item, sent_at: object, received_ms: int) -> int:
     if sent_ms is None and sent_at is not None:
         sent_ms = instant_of(sent_at)
     at_ms = original_ms if sent_ms is None else received_ms - (sent_ms - original_ms)
-    return min(at_ms, received_ms)
+    return happened_ms(at_ms, received_ms)
