@@ -12,13 +12,17 @@ from posthorn.manage.workspaces import WorkspaceFields
 
 
 class WorkspaceOut(Out, frozen=True, kw_only=True):
-    """A workspace. `timeZone` is that of people whose own is unknown; `caps` bound messages to one person."""
+    """A workspace. `timeZone` is that of people whose own is unknown; `caps` bound messages to one person.
+
+    `contentBlocks` are pieces that templates of the Braze dialect include, by name.
+    """
 
     id: str
     uid: str | None
     name: str
     time_zone: str
     caps: tuple[Cap, ...]
+    content_blocks: dict[str, str]
     created_at: str
     updated_at: str
 
@@ -31,6 +35,7 @@ def workspace_out(workspace: Workspace) -> WorkspaceOut:
         name=workspace.name,
         time_zone=workspace.time_zone,
         caps=workspace.caps,
+        content_blocks=workspace.content_blocks,
         created_at=iso_text(workspace.created_ms),
         updated_at=iso_text(workspace.updated_ms),
     )
@@ -45,7 +50,10 @@ async def get_workspace(request: ApiRequest) -> WorkspaceOut:
 
 @patch("/workspace", dto=ExactJson, return_dto=None)
 async def change_workspace(request: ApiRequest, data: JSONBody[WorkspaceFields]) -> WorkspaceOut:
-    """Change what is given of the workspace; null clears a field."""
+    """Change what is given of the workspace; null clears a field.
+
+    Content blocks that are not named stay, and null removes one. 409 says that an automation would no longer work.
+    """
     services, workspace = at_desk(request)
     return workspace_out(await services.workspaces.change(workspace, data))
 

@@ -104,7 +104,7 @@ def templates_of(
     """Compile every template of an automation, with its place; raises Invalid with all mistakes at once."""
     compiled: list[tuple[tuple[str | int, ...], Template]] = []
     problems: list[Problem] = []
-    for at, text, escape, dialect in _texts_of(automation):
+    for at, text, escape, dialect in texts_of(automation):
         try:
             compiled.append((at, check_template(text, *at, escape=escape, dialect=dialect, blocks=blocks)))
         except Invalid as error:
@@ -114,7 +114,8 @@ def templates_of(
     return compiled
 
 
-def _texts_of(automation: Automation) -> Iterator[Text]:
+def texts_of(automation: Automation) -> Iterator[Text]:
+    """Go through all templates of an automation."""
     if automation.send is not None:
         yield from texts_of_send(automation.send, "send")
     if isinstance(automation.eligibility, OncePerKey):

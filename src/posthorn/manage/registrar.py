@@ -130,3 +130,8 @@ class Registrar:
             found += rows
             page = PageOf(limit=250, after=rows[-1].id if rows else None)
         return found
+
+    async def everywhere(self, kind: type[R], workspace: str) -> list[R]:
+        """Return all resources of a kind, whatever their parents are, with what other nodes have changed."""
+        await self._directory.refresh(self._registry)
+        return [one for one in self._directory.every(kind) if one.workspace == workspace]

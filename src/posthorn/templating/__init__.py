@@ -4,6 +4,7 @@ Two dialects of one engine: our own, strict about variables, and Braze's. Both r
 they print by its position.
 """
 
+from posthorn.templating.braze.book import BLOCK_NAMES, MAX_BLOCK_BYTES, is_block_name
 from posthorn.templating.braze.places import BrazeVariables, braze_variables
 from posthorn.templating.content import (
     CONTENT_DEADLINE_SECONDS,
@@ -25,17 +26,21 @@ from posthorn.templating.template import (
     Dialect,
     RenderedText,
     Template,
+    compile_block,
     compile_template,
+    includes_blocks,
     uses_secrets,
     variables,
 )
 from posthorn.templating.unknown import EVERY_ELEMENT, KnownNames, UnknownVariable, unknown_variables
 
 __all__ = [
+    "BLOCK_NAMES",
     "CONTENT_DEADLINE_SECONDS",
     "DEFAULT_LIMITS",
     "EVERY_ELEMENT",
     "FAILED",
+    "MAX_BLOCK_BYTES",
     "MAX_CONTENT_BYTES",
     "Aborted",
     "BrazeVariables",
@@ -58,7 +63,10 @@ __all__ = [
     "TemplateSyntaxInvalid",
     "UnknownVariable",
     "braze_variables",
+    "compile_block",
     "compile_template",
+    "includes_blocks",
+    "is_block_name",
     "unknown_variables",
     "uses_secrets",
     "variables",

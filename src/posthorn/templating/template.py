@@ -10,7 +10,7 @@ from liquid.ast import Node
 from liquid.exceptions import LiquidError
 from liquid.token import Token
 
-from posthorn.templating.braze.book import Book
+from posthorn.templating.braze.book import Book, blocks_included
 from posthorn.templating.braze.context import BrazeContext
 from posthorn.templating.braze.nodes import BRAZE_ENVIRONMENT
 from posthorn.templating.braze.places import braze_variables
@@ -64,7 +64,14 @@ class Template:
     )
 
     def __init__(
-        self, text: str, *, escape: Escape, limits: Limits, dialect: Dialect, blocks: Mapping[str, str]
+        self,
+        text: str,
+        *,
+        escape: Escape,
+        limits: Limits,
+        dialect: Dialect,
+        blocks: Mapping[str, str],
+        trail: tuple[str, ...] = (),
     ) -> None:
         check_length(text)
         specialiser: Specialiser
@@ -72,7 +79,7 @@ class Template:
         book = Book(blocks)
         is_braze = dialect == "braze"
         environment = BRAZE_ENVIRONMENT if is_braze else ENVIRONMENT
-        source = rewrite(text, book) if is_braze else Source(text)
+        source = rewrite(text, book, trail) if is_braze else Source(text)
         check_shape(source)
         nodes = parse(source, environment)
         if is_braze:
@@ -177,8 +184,18 @@ def compile_template(
     `| unescaped` as the last filter opts one value out (in a URL or header it still may not hold control
     characters). `capture` keeps unescaped text, which is escaped where it is printed.
     """
-    known = tuple(sorted(blocks.items())) if blocks and _BLOCKS_NAMESPACE in text else ()
+    known = tuple(sorted(blocks_included(text, blocks).items())) if blocks and includes_blocks(text) else ()
     return _compiled(text, escape, dialect, known, limits)
+
+
+def compile_block(name: str, blocks: Mapping[str, str]) -> Template:
+    """Compile a content block by itself. Raises TemplateSyntaxInvalid with line and column in the block's own text."""
+    return Template(blocks[name], escape="none", limits=DEFAULT_LIMITS, dialect="braze", blocks=blocks, trail=(name,))
+
+
+def includes_blocks(text: str) -> bool:
+    """Tell whether a text may include content blocks: false is certain, and cheap."""
+    return _BLOCKS_NAMESPACE in text
 
 
 @lru_cache(maxsize=_CACHED_TEMPLATES)

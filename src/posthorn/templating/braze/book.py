@@ -15,7 +15,27 @@ from posthorn.templating.source import PLACEHOLDER, Block, Draft, Source, Span, 
 MAX_REWRITTEN_CHARACTERS: Final = 262_144
 MAX_BLOCK_BYTES: Final = 50 * 1024
 MAX_BLOCK_DEPTH: Final = 2
+BLOCK_NAMES: Final = "a content block's name has 1 to 100 of the characters A-Z a-z 0-9 _ -"
 _BLOCK_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_INCLUSION: Final = re.compile(r"content_blocks\s*\.\s*\$\{([^}]*)\}")
+
+
+def is_block_name(name: str) -> bool:
+    """Tell whether a content block can have this name."""
+    return _BLOCK_NAME.fullmatch(name) is not None
+
+
+def blocks_included(text: str, blocks: Mapping[str, str]) -> dict[str, str]:
+    """Return those blocks that a text includes, and that these include in their turn."""
+    found: dict[str, str] = {}
+    waiting = [text]
+    while waiting:
+        for match in _INCLUSION.finditer(waiting.pop()):
+            name = match[1].strip()
+            if name in blocks and name not in found:
+                found[name] = blocks[name]
+                waiting.append(blocks[name])
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +100,7 @@ class Page:
     text: str
     author: str
     block: Block | None = None
-    depth: int = 0
+    trail: tuple[str, ...] = ()  #: names of the content blocks that lead here, this one last
 
     def invalid(self, index: int, message: str) -> TemplateSyntaxInvalid:
         """Build the failure for one character of this text."""
@@ -122,12 +142,15 @@ class Book:
     def page_of_block(self, name: str, page: Page, at: int) -> Page:
         """Open the content block that a page includes at an index."""
         text = self._blocks.get(name)
-        if not _BLOCK_NAME.fullmatch(name):
-            raise page.invalid(at, "a content block's name has 1 to 100 of the characters A-Z a-z 0-9 _ -")
+        if not is_block_name(name):
+            raise page.invalid(at, BLOCK_NAMES)
         if text is None:
             raise page.invalid(at, f"unknown content block '{name}'")
-        if page.depth >= MAX_BLOCK_DEPTH:
-            raise page.invalid(at, f"content blocks nest {MAX_BLOCK_DEPTH} deep at most")
+        trail = (*page.trail, name)
+        if name in page.trail:
+            raise page.invalid(at, f"the content block '{name}' would include itself: {' → '.join(trail)}")
+        if len(trail) > MAX_BLOCK_DEPTH:
+            raise page.invalid(at, f"content blocks nest {MAX_BLOCK_DEPTH} deep at most: {' → '.join(trail)}")
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BLOCK_BYTES:
             raise page.invalid(at, f"the content block '{name}' is larger than 50 KB")
         self._inlined += len(text)
@@ -135,7 +158,7 @@ class Book:
             raise page.invalid(at, f"with its content blocks longer than {MAX_REWRITTEN_CHARACTERS:,} characters")
         included_at = page.block.included_at if page.block else at
         block = Block(name=name, text=text, included_at=included_at)
-        return Page(text=text, author=page.author, block=block, depth=page.depth + 1)
+        return Page(text=text, author=page.author, block=block, trail=trail)
 
     def close(self, author: str, main: Draft) -> Source:
         """Lay all texts side by side, so that every character of each has one place."""

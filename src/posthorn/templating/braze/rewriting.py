@@ -34,10 +34,10 @@ _BLOCK_OUTPUT: Final = re.compile(
 )
 
 
-def rewrite(text: str, book: Book) -> Source:
-    """Rewrite a whole template. Raises TemplateSyntaxInvalid."""
+def rewrite(text: str, book: Book, trail: tuple[str, ...] = ()) -> Source:
+    """Rewrite a whole template, or a content block to which a trail of inclusions led. Raises TemplateSyntaxInvalid."""
     draft = Draft()
-    rewrite_page(Page(text=text, author=text), book, draft)
+    rewrite_page(Page(text=text, author=text, trail=trail), book, draft)
     return book.close(text, draft)
 
 
