@@ -5,7 +5,10 @@ from typing import Any
 import httpx
 import pytest
 from deciding_node import DecidingNode
-from served import World
+from served import POLICY, World
+
+from posthorn.deliver.content import ContentFetcher
+from posthorn.deliver.transport import HttpTransport
 
 WELCOME: dict[str, Any] = {
     "name": "Welcome",
@@ -190,3 +193,37 @@ async def test_runs_of_a_version_that_ends_its_runs_are_cancelled_when_the_next_
     assert (await http.patch(f"/automation/{automation}", json={"flow": flow})).status_code == 200
     await _pass_time(world, node, 2)
     assert (await http.get("/automation/welcome/run-count")).json()["cancelled"] == 1
+
+
+async def test_a_request_that_waits_for_content_is_a_run_that_hears_of_changes_of_its_automation(
+    http: httpx.AsyncClient, world: World, node: DecidingNode, unused_tcp_port: int
+) -> None:
+    transport = HttpTransport(policy=POLICY)
+    contents = ContentFetcher(
+        transport=transport, credential=lambda _w, _n: None, clock=world.clock, telemetry=world.telemetry
+    )
+    node._loop._fetch = contents.fetch
+    body = f"{{% connected_content http://127.0.0.1:{unused_tcp_port}/ :save x :retry %}}{{}}"
+    send = {"url": "https://example.com/", "dialect": "braze", "body": body}
+    made = await http.post("/automation", json={"name": "P", "trigger": {"eventType": "paid"}, "send": send})
+    identifier = made.json()["id"]
+    shown = (await http.post(f"/automation/{identifier}/preview", json={"user": "a"})).json()
+    assert [request["body"] for request in shown["requests"]] == ["{}"]  # a preview asks nobody, and waits for nobody
+    for user in ("a", "b"):
+        await node.happen("paid", user)
+    [second, first] = (await http.get(f"/automation/{identifier}/run")).json()["data"]
+    assert (await http.get(f"/run/{first['id']}")).json()["waits"]["kind"] == "content"
+    await http.post(f"/run/{first['id']}/cancel")
+    await http.patch(f"/automation/{identifier}", json={"enabled": False})
+    await _pass_time(world, node, 61)
+    run = (await http.get(f"/run/{second['id']}")).json()
+    assert (run["waits"]["isHeld"], [one["what"] for one in run["path"]]) == (True, ["entered", "waits"])
+    await http.patch(f"/automation/{identifier}", json={"enabled": True})
+    await _pass_time(world, node, 2)
+    run = (await http.get(f"/run/{second['id']}")).json()
+    assert (run["waits"]["isHeld"], [one["what"] for one in run["path"]]) == (False, ["entered", "waits", "waits"])
+    await http.delete(f"/automation/{identifier}")
+    await _pass_time(world, node, 2)
+    states = [(await http.get(f"/run/{row['id']}")).json()["state"] for row in (first, second)]
+    assert states == ["cancelled", "cancelled"]
+    await transport.close()

@@ -7,7 +7,7 @@ import pytest
 from posthorn.deliver.content import ContentFetcher
 from posthorn.deliver.transport.failures import FailureCode
 from posthorn.telemetry import Telemetry
-from posthorn.templating import FAILED, MAX_CONTENT_BYTES, ContentRequest
+from posthorn.templating import MAX_CONTENT_BYTES, ContentRequest
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.transport import RecordingTransport, failure, response
 
@@ -28,7 +28,7 @@ class Fetching:
     async def fetch(self, url: str = "https://a.test/x", *, workspace: str = "ws", **fields: object) -> str | None:
         request = ContentRequest(**({"method": "GET", "url": url} | fields))  # type: ignore[arg-type]
         answer = await self.fetcher.fetch(workspace, request)
-        return answer.body if answer is not FAILED else None
+        return answer.body if answer.status else None
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class RunOut(Out, frozen=True, kw_only=True):
 
 
 class WaitOut(Out, frozen=True, kw_only=True):
-    """What a run waits for: a time, an event, the answers to these deliveries, or the end of quiet time."""
+    """What a run waits for: a time, an event, answers to these deliveries, the end of quiet time, or content."""
 
     kind: str
     step: str

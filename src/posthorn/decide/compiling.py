@@ -1,6 +1,7 @@
 """Automations compiled for deciding, kept until they change."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ from posthorn.errors import PosthornError
 from posthorn.templating import Template, compile_template
 
 _MOST_KEPT = 10_000
+ONLY_STEP: Final = "send"
+"""The name of the step that an automation's only request is."""
 
 
 class CompiledAutomation(Struct, frozen=True, kw_only=True):
@@ -73,8 +76,9 @@ def compile_automation(automation: Automation, blocks: Mapping[str, str]) -> Com
     triggers = triggers_of(automation)
     absences = [trigger for trigger in triggers if isinstance(trigger, OnAbsence)]
     steps: tuple[Step, ...] = flow.steps if flow is not None else ()
-    if flow is not None and automation.send is not None:
-        steps = (Send(name="send", send=automation.send),)  # so that all of the flow's limits hold for it
+    if automation.send is not None and (flow is not None or automation.send.dialect == "braze"):
+        # So that all of the flow's limits hold for it; and that it can be done later, when its content has come.
+        steps = (Send(name=ONLY_STEP, send=automation.send),)
     places = places_of(steps, blocks)
     conditions = compile_conditions(decode_conditions(raw)) if raw is not None else None
     key = compile_template(rule.key, escape="none") if isinstance(rule, OncePerKey) else None

@@ -11,7 +11,7 @@ from posthorn.clock import SECOND_MS
 from posthorn.decide import receipts, verdicts
 from posthorn.decide.caps import Caps
 from posthorn.decide.case import Case, Happening, person_facts
-from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
+from posthorn.decide.compiling import ONLY_STEP, BrokenAutomation, CompiledAutomation
 from posthorn.decide.eligibility import check, eligibility_key, next_firing
 from posthorn.decide.facts import local_facts
 from posthorn.decide.footprints import Track, Waiting, is_watching
@@ -21,7 +21,7 @@ from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
 from posthorn.decide.sending import Sender, Told
-from posthorn.decide.stepping import Stepper
+from posthorn.decide.stepping import Stepper, wait_for_content
 from posthorn.decide.verdicts import Verdict, record
 from posthorn.engine.flows import OnAbsence, Trigger
 from posthorn.engine.listening import type_of
@@ -158,11 +158,14 @@ class Entrance:
                 hops=happening.depth + 1,
                 told=Told(counted=counted) if counted is not None else None,
             )
-            if isinstance(delivery, RenderFailed):
+            if isinstance(delivery, RenderFailed) and delivery.is_unanswered:
+                self._wait_for_content(case, compiled, happening, trigger, delivery, counted)
+            elif isinstance(delivery, RenderFailed):
                 record(case, automation, happening.id, verdicts.failed(delivery))
                 return
-            record(case, automation, happening.id, verdicts.FIRED, delivery=delivery)
-            self._caps.count(case, automation)
+            else:
+                record(case, automation, happening.id, verdicts.FIRED, delivery=delivery)
+                self._caps.count(case, automation)
         if automation.flow is None or self._begin(case, compiled, happening, trigger, walk, counted):
             self._remember(case, key, happening)
 
@@ -188,6 +191,24 @@ class Entrance:
         verdict = verdicts.failed_at_once(walk.id, failure) if failure is not None else verdicts.entered(walk.id)
         record(case, compiled.automation, happening.id, verdict)
         return failure is None and not walk.is_unreceived
+
+    def _wait_for_content(
+        self,
+        case: Case,
+        compiled: CompiledAutomation,
+        happening: Happening,
+        trigger: str,
+        failure: RenderFailed,
+        counted: Counted | None,
+    ) -> None:
+        """Let a request without a flow wait as a run, which is what waits here, and may be looked up and cancelled."""
+        walk = self._new_walk(case, compiled, happening, trigger, self._run_key(compiled, happening))
+        walk.count_for(counted)
+        walk.note("", "entered", trigger)
+        wait_for_content(walk, ONLY_STEP, 1, failure)
+        walk.leave()
+        detail = f"it waits for content that its template cannot do without: {failure.part}: {failure.message}"
+        record(case, compiled.automation, happening.id, verdicts.entered(walk.id, detail))
 
     def _hold_out(self, walk: Walk, happening: Happening) -> None:
         flow = walk.compiled.automation.flow

@@ -22,6 +22,7 @@ class Waiting(StrEnum):
     QUIET = "quiet"  #: the end of quiet hours: the step itself is still to be done
     GOAL = "goal"  #: the goal, after the last step
     ABSENCE = "absence"  #: whether nothing comes: before the first step
+    CONTENT = "content"  #: content that a template cannot do without: the step itself is still to be done
     CAME = "came"  #: nothing more, its event came; only a paused automation holds it there
 
 
@@ -32,6 +33,7 @@ class Waits(Struct, kw_only=True, frozen=True, omit_defaults=True):
     step: str
     timer: str
     pending: tuple[str, ...] = ()  #: deliveries whose answers are awaited
+    tries: int = 0  #: how often content was asked for
     held_ms: int | None = None  #: since when what it waited for is there, and its automation is paused
 
 

@@ -93,7 +93,7 @@ class Mover:
             walk.leave()
         elif pausing.spread_seconds:
             later_ms = int(sticky_fraction(f"{walk.id}/pause") * pausing.spread_seconds * SECOND_MS)
-            walk.wait(waits.kind, waits.step, walk.case.now_ms + later_ms, waits.pending)
+            walk.wait(waits.kind, waits.step, walk.case.now_ms + later_ms, waits.pending, tries=waits.tries)
             walk.note(waits.step, "released", f"the pause is over; it goes on in {later_ms // SECOND_MS} s")
             walk.leave()
         else:
@@ -201,8 +201,8 @@ class Mover:
     def _go_on(self, walk: Walk, waits: Waits) -> None:
         place = walk.compiled.places.get(waits.step)
         match waits.kind:
-            case Waiting.QUIET:
-                self._stepper.go(walk, waits.step, is_released=True)
+            case Waiting.QUIET | Waiting.CONTENT:
+                self._stepper.go(walk, waits.step, after=waits)
             case Waiting.ABSENCE:
                 self._entrance.admit(walk.case, walk.compiled, walk.track.happening, walk.track.trigger, walk)
             case Waiting.EVENT:

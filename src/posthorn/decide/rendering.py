@@ -26,6 +26,7 @@ from posthorn.templating import (
     Aborted,
     ContentKey,
     ContentResponse,
+    ContentUnanswered,
     ContentWanted,
     FetchedContent,
     Masked,
@@ -46,6 +47,7 @@ class RenderFailed(Struct, frozen=True, kw_only=True):
     line: int
     column: int
     aborted: str | None = None  #: the reason that the template's author gave for sending nothing
+    is_unanswered: bool = False  #: content that it cannot do without did not come, and may come later
 
 
 class Rendered(Struct, frozen=True, kw_only=True):
@@ -222,6 +224,7 @@ def _failed(part: str, error: TemplateRenderFailed) -> RenderFailed:
         line=error.line,
         column=error.column,
         aborted=error.reason if isinstance(error, Aborted) else None,
+        is_unanswered=isinstance(error, ContentUnanswered),
     )
 
 

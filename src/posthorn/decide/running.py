@@ -83,11 +83,14 @@ class Walk:
         """Say which firing the requests of the run count for."""
         self.track = replace(self.track, counted=counted)
 
-    def wait(self, kind: Waiting, step: str, until_ms: int | None, pending: tuple[str, ...] = ()) -> None:
+    def wait(
+        self, kind: Waiting, step: str, until_ms: int | None, pending: tuple[str, ...] = (), *, tries: int = 0
+    ) -> None:
         """Stop here until a timer is due, or until something else comes first."""
         turns = self.track.turns + 1
         timer = f"{self.id}/{turns}"
-        self.track = replace(self.track, turns=turns, waits=Waits(kind=kind, step=step, timer=timer, pending=pending))
+        waits = Waits(kind=kind, step=step, timer=timer, pending=pending, tries=tries)
+        self.track = replace(self.track, turns=turns, waits=waits)
         self._wake_ms = until_ms
         if until_ms is not None:
             self.case.put_timer(
@@ -103,7 +106,7 @@ class Walk:
 
     def hold(self, waits: Waits) -> None:
         """Wait until the automation is paused no more. The timer is for the case that nobody tells of that."""
-        self.wait(waits.kind, waits.step, self.case.now_ms + _HELD_MS, waits.pending)
+        self.wait(waits.kind, waits.step, self.case.now_ms + _HELD_MS, waits.pending, tries=waits.tries)
         since_ms = self.case.now_ms if waits.held_ms is None else waits.held_ms
         if self.track.waits is not None:
             self.track = replace(self.track, waits=replace(self.track.waits, held_ms=since_ms))

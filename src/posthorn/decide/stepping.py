@@ -10,7 +10,7 @@ from posthorn.calendars import TimeOfDay, at_local_time, sticky_bucket
 from posthorn.clock import SECOND_MS, iso_text
 from posthorn.decide.caps import Caps
 from posthorn.decide.facts import json_of
-from posthorn.decide.footprints import Waiting
+from posthorn.decide.footprints import Waiting, Waits
 from posthorn.decide.people import apply_change
 from posthorn.decide.places import Place
 from posthorn.decide.rendering import RenderFailed
@@ -36,6 +36,9 @@ _MOST_STEPS = 1_000  # in one go, without a wait: a flow has no loops, so this o
 DEEPEST = 10
 """Through how many emitting automations an event may come. What is deeper is a loop, and ends there."""
 _BUCKETS = 10_000
+_CONTENT_WAITS_SECONDS = (60, 120, 240, 480)  # longer than a host that gave no answer is left alone
+MOST_TRIES: Final = len(_CONTENT_WAITS_SECONDS) + 1
+"""How often content is asked for that a template cannot do without."""
 GOAL_STEP: Final = "$goal"
 _STOPS: Final = ""  # no step has this name
 
@@ -47,8 +50,8 @@ class Stepper:
         self._sender = sender
         self._caps = caps
 
-    def go(self, walk: Walk, at: str | None, *, is_released: bool = False) -> None:
-        """Go on from a step until the run waits or is over; `is_released` lets that first step ignore quiet hours."""
+    def go(self, walk: Walk, at: str | None, *, after: Waits | None = None) -> None:
+        """Go on from a step until the run waits or is over; `after` is a wait for what that step needed itself."""
         for _ in range(_MOST_STEPS):
             if at is None:
                 _come_to_the_end(walk)
@@ -57,8 +60,8 @@ class Stepper:
             if place is None:
                 walk.end(RunState.EXITED, at, f"there is no step {at!r} in version {walk.compiled.automation.version}")
                 break
-            following = self._do(walk, place, is_released=is_released)
-            is_released = False
+            following = self._do(walk, place, after)
+            after = None
             if following == _STOPS:
                 break
             at = following
@@ -66,11 +69,11 @@ class Stepper:
             walk.end(RunState.FAILED, at or "", f"more than {_MOST_STEPS} steps without a wait")
         walk.leave()
 
-    def _do(self, walk: Walk, place: Place, *, is_released: bool) -> str | None:
+    def _do(self, walk: Walk, place: Place, after: Waits | None) -> str | None:
         following: str | None = _STOPS
         match place.step:
             case Send() | SendAll():
-                following = self._send(walk, place, is_released=is_released)
+                following = self._send(walk, place, after)
             case Wait():
                 _wait(walk, place.step)
             case WaitForEvent():
@@ -87,8 +90,9 @@ class Stepper:
                 walk.end(RunState.EXITED, place.step.name, "the flow ends here")
         return following
 
-    def _send(self, walk: Walk, place: Place, *, is_released: bool) -> str | None:
+    def _send(self, walk: Walk, place: Place, after: Waits | None) -> str | None:
         name = place.step.name
+        is_released = after is not None and after.kind is Waiting.QUIET
         until_ms = None if is_released else quiet_until(walk)
         if until_ms is not None:
             walk.wait(Waiting.QUIET, name, until_ms)
@@ -102,14 +106,43 @@ class Stepper:
         if refused is not None:
             walk.note(name, "capped", refused)
             return place.then
-        return self._queue(walk, place)
+        return self._queue(walk, place, after.tries + 1 if after is not None else 1)
 
-    def _queue(self, walk: Walk, place: Place) -> str | None:
+    def _queue(self, walk: Walk, place: Place, tries: int) -> str | None:
+        name, before = place.step.name, len(walk.case.deliveries)
+        results = self._queued(walk, place)
+        unanswered = next((one for _, one in results if isinstance(one, RenderFailed) and one.is_unanswered), None)
+        if unanswered is not None and tries < MOST_TRIES:
+            del walk.case.deliveries[before:]  # all requests of a step leave, or none yet
+            wait_for_content(walk, name, tries, unanswered)
+            return _STOPS
         awaited: list[str] = []
         sent = 0
+        for send, queued in results:
+            if isinstance(queued, RenderFailed) and (queued.aborted is not None or queued.is_unanswered):
+                reason = queued.aborted or f"content did not come in {MOST_TRIES} tries"
+                walk.note(send.name, "aborted", f"the template aborted the message: {reason}")
+                continue
+            if isinstance(queued, RenderFailed):
+                where = f"{send.name}, {queued.part}: line {queued.line}, column {queued.column}"
+                walk.end(RunState.FAILED, name, f"{where}: {queued.message}")
+                return _STOPS
+            sent += 1
+            walk.queued(send.name, queued)
+            if send.wait_for_answer:
+                awaited.append(queued)
+        self._caps.count(walk.case, walk.compiled.automation, sent)
+        if not awaited:
+            return place.then
+        walk.wait(Waiting.ANSWER, name, None, tuple(awaited))
+        return _STOPS
+
+    def _queued(self, walk: Walk, place: Place) -> list[tuple[Send, str | RenderFailed]]:
+        """Queue the requests of a step, up to one that ends the run; return their deliveries."""
         happening = walk.track.happening
         facts = walk.facts()
         payload = msgspec.json.encode(happening.facts["event"].get("data", {})).decode()
+        results: list[tuple[Send, str | RenderFailed]] = []
         for send, request in place.requests:
             queued = self._sender.queue(
                 walk.case,
@@ -121,22 +154,18 @@ class Stepper:
                 told=_told(walk, send),
                 payload=payload,
             )
-            if isinstance(queued, RenderFailed) and queued.aborted is not None:
-                walk.note(send.name, "aborted", f"the template aborted the message: {queued.aborted}")
-                continue
-            if isinstance(queued, RenderFailed):
-                where = f"{send.name}, {queued.part}: line {queued.line}, column {queued.column}"
-                walk.end(RunState.FAILED, place.step.name, f"{where}: {queued.message}")
-                return _STOPS
-            sent += 1
-            walk.queued(send.name, queued)
-            if send.wait_for_answer:
-                awaited.append(queued)
-        self._caps.count(walk.case, walk.compiled.automation, sent)
-        if not awaited:
-            return place.then
-        walk.wait(Waiting.ANSWER, place.step.name, None, tuple(awaited))
-        return _STOPS
+            results.append((send, queued))
+            if isinstance(queued, RenderFailed) and queued.aborted is None and not queued.is_unanswered:
+                break
+        return results
+
+
+def wait_for_content(walk: Walk, step: str, tries: int, failure: RenderFailed) -> None:
+    """Let a run wait to do a step again whose content did not come: nobody else is kept waiting for it."""
+    until_ms = walk.case.now_ms + _CONTENT_WAITS_SECONDS[tries - 1] * SECOND_MS
+    walk.wait(Waiting.CONTENT, step, until_ms, tries=tries)
+    where = f"{failure.part}: line {failure.line}, column {failure.column}: {failure.message}"
+    walk.note(step, "waits", f"{where}; it is asked again at {iso_text(until_ms)}, after try {tries} of {MOST_TRIES}")
 
 
 def _told(walk: Walk, send: Send) -> Told | None:

@@ -14,7 +14,6 @@ from posthorn.deliver.transport import OutboundRequest, Refusal, Target, Transpo
 from posthorn.telemetry import Telemetry
 from posthorn.templating import (
     CONTENT_DEADLINE_SECONDS,
-    FAILED,
     MAX_CONTENT_BYTES,
     ContentKey,
     ContentRequest,
@@ -25,6 +24,9 @@ _MOST_KEPT = 5_000
 _MOST_KEPT_BYTES = 64 * 1024 * 1024
 _REST_SECONDS = 30
 """How long a host that gave no answer is left alone."""
+_UNANSWERED = ContentResponse(status=0, is_transient=True)
+_TRANSIENT = frozenset({408, 429})
+_SERVER_ERRORS = 500
 
 Credential = Callable[[str, str], str | None]
 """Returns a secret of a workspace by its name."""
@@ -33,8 +35,17 @@ Credential = Callable[[str, str], str | None]
 class ContentFetcher:
     """Answers requests of templates. Keeps answers for as long as their templates say, and failures for a while."""
 
-    def __init__(self, *, transport: Transport, credential: Credential, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        credential: Credential,
+        clock: Clock,
+        telemetry: Telemetry,
+        deadline_seconds: float = CONTENT_DEADLINE_SECONDS,
+    ) -> None:
         self._transport = transport
+        self._deadline_seconds = deadline_seconds
         self._credential = credential
         self._clock = clock
         self._telemetry = telemetry
@@ -44,17 +55,18 @@ class ContentFetcher:
         self._under_way: dict[tuple[str, ContentKey], asyncio.Task[ContentResponse]] = {}
 
     async def fetch(self, workspace: str, request: ContentRequest) -> ContentResponse:
-        """Return the answer to a request, FAILED when there is none."""
+        """Return the answer to a request, one of status 0 when there is none."""
         name = (workspace, request.key())
         kept = self._kept.get(name)
-        if kept is not None and self._clock.now_ms() < kept[0] and not request.no_cache:
+        is_fresh = request.no_cache or (request.retry and kept is not None and kept[1].is_transient)
+        if kept is not None and self._clock.now_ms() < kept[0] and not is_fresh:
             return kept[1]
         outbound = self._outbound(workspace, request)
         if outbound is None:
-            return FAILED
+            return _UNANSWERED
         host = (workspace, outbound.target.origin if isinstance(outbound.target, Target) else outbound.target)
         if self._clock.now_ms() < self._resting.get(host, 0):
-            return FAILED
+            return _UNANSWERED
         response = await self._shared(name, request, outbound, host)
         if response.status and request.cache_seconds and not request.no_cache:
             self._keep(name, self._clock.now_ms() + request.cache_seconds * SECOND_MS, response)
@@ -77,13 +89,14 @@ class ContentFetcher:
         if isinstance(result, TransportFailure):
             self._telemetry.emit("content.failed", code=result.code)
             self._rest(host)
-            return FAILED
+            return _UNANSWERED
         if result.truncated:
-            return FAILED
+            return _UNANSWERED
         try:
-            return ContentResponse(status=result.status, body=result.body.decode())
+            is_transient = result.status in _TRANSIENT or result.status >= _SERVER_ERRORS
+            return ContentResponse(status=result.status, body=result.body.decode(), is_transient=is_transient)
         except UnicodeDecodeError:
-            return FAILED
+            return _UNANSWERED
 
     def _outbound(self, workspace: str, request: ContentRequest) -> OutboundRequest | None:
         target = parse_target(request.url)
@@ -105,7 +118,7 @@ class ContentFetcher:
             target=target,
             headers=headers,
             body=(request.body or "").encode(),
-            deadline_seconds=CONTENT_DEADLINE_SECONDS,
+            deadline_seconds=self._deadline_seconds,
             read_limit_bytes=MAX_CONTENT_BYTES,
         )
 

@@ -214,7 +214,7 @@ class Automations:
         must_work = values.get("enabled") or not _WORKINGS.isdisjoint(values)
         changed = await self._rules.checked(changed) if must_work else changed
         await self._published(await self._registrar.put(turned(existing, changed, self._registrar.now_ms())))
-        if existing.flow is not None and _concerns_runs(existing, changed):
+        if _may_have_runs(existing) and _concerns_runs(existing, changed):
             await self._tell(changed, changed_type(changed.id))
         return changed
 
@@ -266,7 +266,7 @@ class Automations:
             for version in await self._registrar.every(AutomationVersion, workspace, parent=automation.id):
                 await self._registrar.remove(version)
             await self._registrar.remove(automation)
-            if automation.flow is not None:
+            if _may_have_runs(automation):
                 await self._tell(automation, changed_type(automation.id))
 
 
@@ -284,6 +284,11 @@ def _values_of(draft: Draft) -> dict[str, Any]:
 def _with_draft(automation: Automation, values: dict[str, Any], now_ms: int) -> Automation:
     draft = Draft(**{"name": automation.name} | values, based_on=automation.version, saved_ms=now_ms)
     return structs.replace(automation, draft=draft)
+
+
+def _may_have_runs(automation: Automation) -> bool:
+    """Tell whether anybody may be on the way through it: a request without a flow may have to wait for content."""
+    return automation.flow is not None or (automation.send is not None and automation.send.dialect == "braze")
 
 
 def _concerns_runs(before: Automation, after: Automation) -> bool:

@@ -19,7 +19,13 @@ from posthorn.templating.content import (
     ShownContent,
 )
 from posthorn.templating.context import DEFAULT_LIMITS, Limits
-from posthorn.templating.failures import Aborted, ContentWanted, TemplateRenderFailed, TemplateSyntaxInvalid
+from posthorn.templating.failures import (
+    Aborted,
+    ContentUnanswered,
+    ContentWanted,
+    TemplateRenderFailed,
+    TemplateSyntaxInvalid,
+)
 from posthorn.templating.printing import Masked
 from posthorn.templating.sinks import Escape
 from posthorn.templating.template import (
@@ -48,6 +54,7 @@ __all__ = [
     "ContentKey",
     "ContentRequest",
     "ContentResponse",
+    "ContentUnanswered",
     "ContentWanted",
     "Dialect",
     "Escape",

@@ -50,7 +50,7 @@ class ContentRequest(Struct, frozen=True, kw_only=True):
     auth_credentials: str | None = None  #: the name of a token
     cache_seconds: int = 0  #: how long an answer may be reused; 0: not at all
     no_cache: bool = False  #: the author asked for a fresh answer
-    retry: bool = False  #: after a failure: try again later (5 times in all), then abort the message
+    retry: bool = False  #: without an answer nothing is printed: try again later, and in the end abort the message
     save: str | None = None  #: the variable that gets the answer
 
     def key(self) -> ContentKey:
@@ -66,6 +66,7 @@ class ContentResponse(Struct, frozen=True, kw_only=True):
 
     status: int
     body: str = ""
+    is_transient: bool = False  #: it may be another one later: what asks with `:retry` does not go on with it
     mask: str | None = None  #: what stands in the body for texts and numbers that are not shown
 
     @property

@@ -72,6 +72,12 @@ class ContentWanted(TemplateRenderFailed):
         super().__init__("connected content is not fetched here", line=line, column=column)
 
 
+class ContentUnanswered(TemplateRenderFailed):
+    """Content that was asked for with `:retry` did not come. It may later: render again then, with a fresh answer."""
+
+    code = "template_content_unanswered"
+
+
 class Fault(Exception):
     """A run-time fault inside the tree; `token` is None where only an outer node knows the place."""
 
@@ -91,3 +97,10 @@ class ContentSignal(Fault):
     def __init__(self, request: "ContentRequest", token: Token) -> None:
         self.request: Final = request
         super().__init__("connected content is not fetched here", token)
+
+
+class UnansweredSignal(Fault):
+    """`connected_content` with `:retry` was reached and its answer is one that may pass."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__("connected_content: there was no answer", token)

@@ -22,9 +22,11 @@ from posthorn.templating.failures import (
     Aborted,
     AbortSignal,
     ContentSignal,
+    ContentUnanswered,
     ContentWanted,
     Fault,
     TemplateRenderFailed,
+    UnansweredSignal,
 )
 from posthorn.templating.nodes import ENVIRONMENT
 from posthorn.templating.parsing import parse
@@ -111,7 +113,7 @@ class Template:
 
         Raises TemplateRenderFailed for an unknown variable without `default` (default dialect), for a value that
         cannot be printed at its place, and when a limit is reached; Aborted where the template says so;
-        ContentWanted when an answer is not there.
+        ContentWanted when an answer is not there, ContentUnanswered when it may come later (`:retry`).
         """
         return self._rendered(self._context(variables))
 
@@ -151,6 +153,8 @@ class Template:
             return Aborted(error.message, line=line, column=column)
         if isinstance(error, ContentSignal):
             return ContentWanted(error.request, line=line, column=column)
+        if isinstance(error, UnansweredSignal):
+            return ContentUnanswered(self._source.said(index, message), line=line, column=column)
         return self._source.failed(index, message)
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from posthorn.templating.braze.context import braze
 from posthorn.templating.braze.requesting import BoundCall, Nodes, printed
 from posthorn.templating.content import saved_value
 from posthorn.templating.context import CHARACTERS_PER_STEP_LOG2
-from posthorn.templating.failures import ContentSignal, Fault
+from posthorn.templating.failures import ContentSignal, Fault, UnansweredSignal
 from posthorn.templating.nodes import SafeEnvironment, emit
 from posthorn.templating.sinks import Sink
 
@@ -55,6 +55,8 @@ class ContentNode(NumberedNode):
         mine.content_calls += 1
         if response is None:
             raise ContentSignal(request, self.token)
+        if request.retry and response.is_transient:
+            raise UnansweredSignal(self.token)
         mine.budget.spend(1 + (len(response.body) >> CHARACTERS_PER_STEP_LOG2), self.token)
         value = saved_value(response)
         if request.save is None and isinstance(value, str):
