@@ -723,3 +723,12 @@ async def test_ids_that_a_template_asks_with_stay_when_a_batch_is_decided_anew(w
     await world.decide_all()
     assert len(asked) == 1
     assert len(world.requests()) == 1
+
+
+async def test_a_request_names_its_automation_and_step_with_a_flow_and_without(world: World) -> None:
+    request = {"url": "https://example.test/{{ automation.id }}/{{ automation.version }}/{{ step.name }}"}
+    await world.automation("auto_plain", send=request)
+    await world.flow("auto_flow", triggers=[on()], steps=[send("tell", request=request)])
+    await world.happen()
+    await world.decide_all()
+    assert sorted(world.urls()) == ["https://example.test/auto_flow/1/tell", "https://example.test/auto_plain/1/send"]

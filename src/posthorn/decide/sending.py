@@ -66,7 +66,8 @@ class Sender:
             hops=hops,
             contents=case.memory.contents(case.work.id),
         )
-        rendered = render(request, facts, self._secrets, setting)
+        about = {"id": automation.id, "name": automation.name, "version": automation.version}
+        rendered = render(request, {**facts, "automation": about}, self._secrets, setting)
         if isinstance(rendered, RenderFailed):
             return rendered
         lane = automation_lane(automation.id, rendered.shown.url)

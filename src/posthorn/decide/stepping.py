@@ -148,7 +148,7 @@ class Stepper:
                 walk.case,
                 walk.compiled.automation,
                 request,
-                facts,
+                {**facts, "step": {"name": send.name}},
                 event=happening.id,
                 hops=happening.depth + 1,
                 told=_told(walk, send),
