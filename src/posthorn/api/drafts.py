@@ -12,9 +12,9 @@ from posthorn.api.rendering import Out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
-from posthorn.engine.resources import Draft
 from posthorn.errors import Problem
-from posthorn.manage.automations import DraftFields
+from posthorn.manage.automations import DraftChecked, DraftFields
+from posthorn.manage.template_warnings import TemplateWarning
 
 
 class ProblemOut(Out, frozen=True, kw_only=True):
@@ -23,6 +23,17 @@ class ProblemOut(Out, frozen=True, kw_only=True):
     loc: list[str | int]
     msg: str
     type: str
+
+
+class WarningOut(Out, frozen=True, kw_only=True):
+    """A variable of a template that nobody fills in. With `fails`, rendering fails for it."""
+
+    loc: list[str | int]
+    line: int
+    column: int
+    name: str
+    fails: bool
+    msg: str
 
 
 class DraftOut(Out, frozen=True, kw_only=True):
@@ -39,6 +50,7 @@ class DraftOut(Out, frozen=True, kw_only=True):
     based_on: int
     saved_at: str
     problems: list[ProblemOut]
+    warnings: list[WarningOut]
 
 
 def _problem_out(problem: Problem) -> ProblemOut:
@@ -46,7 +58,20 @@ def _problem_out(problem: Problem) -> ProblemOut:
     return ProblemOut(loc=list(there.loc), msg=there.msg, type=there.type)
 
 
-def _draft_out(draft: Draft, problems: tuple[Problem, ...]) -> DraftOut:
+def warning_out(warning: TemplateWarning) -> WarningOut:
+    """Render a warning, placed as a problem is."""
+    return WarningOut(
+        loc=["body", *warning.loc],
+        line=warning.line,
+        column=warning.column,
+        name=warning.name,
+        fails=warning.fails,
+        msg=warning.message,
+    )
+
+
+def _draft_out(checked: DraftChecked) -> DraftOut:
+    draft = checked.draft
     return DraftOut(
         name=draft.name,
         trigger=draft.trigger,
@@ -58,7 +83,8 @@ def _draft_out(draft: Draft, problems: tuple[Problem, ...]) -> DraftOut:
         retry_schedule_seconds=draft.retry_schedule_seconds,
         based_on=draft.based_on,
         saved_at=iso_text(draft.saved_ms),
-        problems=[_problem_out(problem) for problem in problems],
+        problems=[_problem_out(problem) for problem in checked.problems],
+        warnings=[warning_out(warning) for warning in checked.warnings],
     )
 
 
@@ -70,15 +96,15 @@ async def keep_draft(request: ApiRequest, automation_id: PathId, data: JSONBody[
     """
     services, workspace = at_desk(request)
     automation, is_new = await services.automations.keep_draft(workspace, automation_id, data)
-    draft, problems = await services.automations.draft(workspace, automation.id)
-    return Response(_draft_out(draft, problems), status_code=201 if is_new else 200)
+    checked = await services.automations.draft(workspace, automation.id)
+    return Response(_draft_out(checked), status_code=201 if is_new else 200)
 
 
 @get("/automation/{automation_id:str}/draft")
 async def get_draft(request: ApiRequest, automation_id: PathId) -> DraftOut:
     """Get the draft of an automation, and what is still wrong with it."""
     services, workspace = at_desk(request)
-    return _draft_out(*await services.automations.draft(workspace, automation_id))
+    return _draft_out(await services.automations.draft(workspace, automation_id))
 
 
 @delete("/automation/{automation_id:str}/draft")

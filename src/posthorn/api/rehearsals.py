@@ -7,6 +7,7 @@ from litestar import post
 from litestar.params import JSONBody
 
 from posthorn.api.body import ExactJson
+from posthorn.api.drafts import WarningOut, warning_out
 from posthorn.api.rendering import Out
 from posthorn.api.services import ApiRequest, PathId, at_desk
 from posthorn.clock import iso_text
@@ -44,12 +45,16 @@ class FootprintOut(Out, frozen=True, kw_only=True):
 
 
 class PreviewOut(Out, frozen=True, kw_only=True):
-    """What the automation makes of one event, up to the first wait. `notes` say where that is not the whole truth."""
+    """What the automation makes of one event, up to the first wait.
+
+    `notes` say where that is not the whole truth, `warnings` which variables nobody ever fills in.
+    """
 
     decisions: list[VerdictOut]
     requests: list[ShownRequestOut]
     path: list[FootprintOut]
     notes: list[str]
+    warnings: list[WarningOut]
 
 
 class SampleOut(Out, frozen=True, kw_only=True):
@@ -106,11 +111,13 @@ async def preview_automation(request: ApiRequest, automation_id: PathId, data: J
     """Try an automation (with `draft` changes, if given) on one event of a person, without sending."""
     services, workspace = at_desk(request)
     found = await services.rehearsals.preview(workspace, automation_id, data)
+    warnings = await services.automations.warnings(workspace, automation_id, data.draft)
     return PreviewOut(
         decisions=[_verdict_out(decision) for decision in found.decisions],
         requests=[_request_out(one) for one in found.requests],
         path=[_footprint_out(footprint) for footprint in found.path],
         notes=list(found.notes),
+        warnings=[warning_out(warning) for warning in warnings],
     )
 
 

@@ -81,9 +81,13 @@ class AutomationRules:
             raise Invalid.at(*at, msg=f"there is no {KINDS[kind].value} with this id or uid")
         return found.id
 
+    def blocks_of(self, workspace: str) -> Mapping[str, str]:
+        """Return the content blocks of a workspace."""
+        found = self._directory.workspace(workspace)
+        return found.content_blocks if found is not None else {}
+
     def _check_secrets(self, automation: Automation) -> None:
-        workspace = self._directory.workspace(automation.workspace)
-        templates = templates_of(automation, workspace.content_blocks if workspace is not None else None)
+        templates = templates_of(automation, self.blocks_of(automation.workspace))
         for at, template in templates:
             if uses_secrets(template) and not _SENDING.intersection(map(str, at)):
                 raise Invalid.at(*at, msg="only requests can read secrets: this is kept and shown in the clear")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import UNSET, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from posthorn import ids
 from posthorn.clock import Clock
@@ -31,6 +31,7 @@ from posthorn.manage.shapes import (
     settled_uid,
 )
 from posthorn.manage.signing_secrets import NewSecret, SigningSecrets
+from posthorn.manage.template_warnings import TemplateWarning, warnings_of
 from posthorn.manage.turns import begun, turned
 from posthorn.vault import KeyRing
 
@@ -56,6 +57,14 @@ class AutomationFields(DraftFields, frozen=True, kw_only=True):
     uid: Uid | UnsetType | None = UNSET
     enabled: bool | UnsetType | None = UNSET
     pausing: Pausing | UnsetType | None = UNSET
+
+
+class DraftChecked(Struct, frozen=True, kw_only=True):
+    """A draft, what publishing would refuse it for, and the variables of its templates that nobody fills in."""
+
+    draft: Draft
+    problems: tuple[Problem, ...]
+    warnings: tuple[TemplateWarning, ...]
 
 
 class Automations:
@@ -155,11 +164,22 @@ class Automations:
             automation = _with_draft(existing, values, self._registrar.now_ms())
             return await self._registrar.put(automation), False
 
-    async def draft(self, workspace: str, identifier: str) -> tuple[Draft, tuple[Problem, ...]]:
-        """Return the draft of an automation, and what publishing would refuse it for. Raises NotFound."""
+    async def draft(self, workspace: str, identifier: str) -> "DraftChecked":
+        """Return the draft of an automation, with what stands against publishing it. Raises NotFound."""
         existing = await self.get(workspace, identifier)
         draft = _draft_of(existing)
-        return draft, await self._rules.problems_of(structs.replace(existing, **_values_of(draft)))
+        drafted = structs.replace(existing, **_values_of(draft))
+        problems = await self._rules.problems_of(drafted)
+        return DraftChecked(
+            draft=draft, problems=problems, warnings=warnings_of(drafted, self._rules.blocks_of(workspace))
+        )
+
+    async def warnings(
+        self, workspace: str, identifier: str, changes: "AutomationFields | bool | None"
+    ) -> tuple[TemplateWarning, ...]:
+        """List the variables that nobody fills in, of what `rehearsed` would try out. Raises NotFound, Invalid."""
+        automation = await self.rehearsed(workspace, identifier, changes)
+        return warnings_of(automation, self._rules.blocks_of(workspace))
 
     async def drop_draft(self, workspace: str, identifier: str) -> None:
         """Forget a draft; raises NotFound. What is published stays as it is."""

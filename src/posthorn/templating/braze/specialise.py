@@ -169,12 +169,13 @@ class BrazeSpecialiser(Specialiser):
         first: object = path.path[0]
         rest = static_segments(path.path[1:])
         if isinstance(first, Place):
-            # What is derived has a value whatever the attributes are.
-            return () if first.derive else tuple((*known, *rest) for known in first.alternatives)
+            # What is derived has a value whatever the attributes are; what is kept nowhere never has one.
+            places = tuple((*known, *rest) for known in first.alternatives) or ((first.written,),)
+            return () if first.derive else places
         if isinstance(first, str) and first in NAMESPACES:
             if rest and isinstance(rest[0], str):
-                below = place_of_name(first, rest[0]).alternatives
-                return tuple((*known, *rest[1:]) for known in below)
+                place = place_of_name(first, rest[0])
+                return tuple((*known, *rest[1:]) for known in place.alternatives) or ((place.written,),)
             return tuple((*known, *rest) for known in NAMESPACES[first])
         return super()._alternatives(path)
 
