@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus
 
 from liquid.builtin.filters import array, math, misc, string
-from liquid.filter import sequence_filter
+from liquid.filter import int_arg, sequence_filter
 
 from posthorn.templating.dates import date, time_zone
 from posthorn.templating.encodings import TEXT_ENCODINGS, VALUE_ENCODINGS
@@ -37,6 +37,19 @@ def _newline_to_br(value: str) -> str:
 
 def _strip_newlines(value: str) -> str:
     return _LINE_END.sub("", value)
+
+
+def _truncate(value: str, length: object = 50, end: object = "...") -> str:
+    """Cut to so many characters, the end included. Unlike the library's, a text of just so many stays as it is."""
+    most, ending = int_arg(length), liquid_text(end)
+    return value if len(value) <= most else value[: max(most - len(ending), 0)] + ending
+
+
+def _truncatewords(value: str, words: object = 15, end: object = "...") -> str:
+    """Cut after so many words. Unlike the library's, a text of just so many stays as it is."""
+    most = min(max(int_arg(words), 1), MAX_TEXT_CHARACTERS)
+    kept = value.split(None, most)
+    return value if len(kept) <= most else " ".join(kept[:most]) + liquid_text(end)
 
 
 def _escape_once(value: str) -> str:
@@ -133,8 +146,8 @@ TEXT_FILTERS: Final[dict[str, Callable[..., object]]] = {
     "strip": string.strip,
     "strip_html": _strip_html,
     "strip_newlines": _strip_newlines,
-    "truncate": string.truncate,
-    "truncatewords": string.truncatewords,
+    "truncate": _truncate,
+    "truncatewords": _truncatewords,
     "upcase": string.upcase,
     "url_decode": string.url_decode,
     "url_encode": quote_plus,
