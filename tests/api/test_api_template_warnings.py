@@ -58,14 +58,17 @@ EVERYTHING = (
     "{{ event.headers.host }}{{ user.id }}{{ source.id }}{{ source.name }}{{ source.uid }}{{ profile.id }}"
     "{{ profile.attributes.a.b }}{{ profile.subscriptions.email }}{{ profile.timeZone }}{{ profile.locale }}"
     "{{ profile.devices[0].model }}{{ profile.createdTime }}{{ counts['order.paid'].count }}{{ segments.vip }}"
-    "{{ local.weekday }}{{ now | date: '%s' }}{{ automation.name }}{{ step.name }}{{ delivery.id }}"
+    "{{ local.weekday }}{{ now | date: '%s' }}{{ automation.name }}{{ delivery.id }}"
     "{% assign mine = 1 %}{{ mine }}{% for one in event.data.list %}{{ one.x }}{{ forloop.index }}{% endfor %}"
 )
+
+OF_STEPS = "{{ run.id }}{{ run.key }}{{ run.trigger }}{{ step.name }}"
 
 
 async def test_every_fact_of_the_page_of_facts_is_known(http: httpx.AsyncClient) -> None:
     assert await named(http, simple(EVERYTHING)) == []
-    step = {"type": "send", "name": "s", "send": sending(EVERYTHING + "{{ run.id }}{{ run.key }}{{ run.trigger }}")}
+    assert await named(http, simple(OF_STEPS)) == ["run.id", "run.key", "run.trigger", "step.name"]
+    step = {"type": "send", "name": "s", "send": sending(EVERYTHING + OF_STEPS)}
     assert await named(http, flowing(step)) == []
 
 
@@ -106,6 +109,7 @@ async def test_a_connectors_inputs_are_looked_at_too(http: httpx.AsyncClient) ->
         ("{{campaign.${name}}}{{campaign.${dispatch_id}}}{{canvas.${api_id}}}{{subscribed_state.${g}}}", []),
         ("{{most_recently_used_device.${model}}}{{targeted_device.${idfa}}}", ["targeted_device.${idfa}"]),
         ("{{card.${name}}}{{ card.id }}", ["card.${name}", "card.id"]),
+        ("{{app.${name}}}{{canvas.${variant_name}}}", ["app.${name}", "canvas.${variant_name}"]),
         ("{% assign a = 1 %}{{a}}{{b}}", ["b"]),
     ],
 )

@@ -725,10 +725,10 @@ async def test_ids_that_a_template_asks_with_stay_when_a_batch_is_decided_anew(w
     assert len(world.requests()) == 1
 
 
-async def test_a_request_names_its_automation_and_step_with_a_flow_and_without(world: World) -> None:
-    request = {"url": "https://example.test/{{ automation.id }}/{{ automation.version }}/{{ step.name }}"}
-    await world.automation("auto_plain", send=request)
-    await world.flow("auto_flow", triggers=[on()], steps=[send("tell", request=request)])
+async def test_a_request_names_its_automation_and_that_of_a_flow_its_step(world: World) -> None:
+    about = "https://example.test/{{ automation.id }}/{{ automation.version }}"
+    await world.automation("auto_plain", send={"url": about + "/{{ step.name | default: '-' }}"})
+    await world.flow("auto_flow", triggers=[on()], steps=[send("tell", request={"url": about + "/{{ step.name }}"})])
     await world.happen()
     await world.decide_all()
-    assert sorted(world.urls()) == ["https://example.test/auto_flow/1/tell", "https://example.test/auto_plain/1/send"]
+    assert sorted(world.urls()) == ["https://example.test/auto_flow/1/tell", "https://example.test/auto_plain/1/-"]

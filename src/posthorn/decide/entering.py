@@ -149,12 +149,11 @@ class Entrance:
             if capped is not None:
                 record(case, automation, happening.id, verdicts.capped(capped))
                 return
-            facts = {**happening.facts, "step": {"name": ONLY_STEP}}
             delivery = self._sender.queue(
                 case,
                 automation,
                 compiled.request,
-                facts,
+                happening.facts,
                 event=happening.id,
                 hops=happening.depth + 1,
                 told=Told(counted=counted) if counted is not None else None,

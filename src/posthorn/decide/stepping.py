@@ -141,6 +141,7 @@ class Stepper:
         """Queue the requests of a step, up to one that ends the run; return their deliveries."""
         happening = walk.track.happening
         facts = walk.facts()
+        has_steps = walk.compiled.automation.send is None
         payload = msgspec.json.encode(happening.facts["event"].get("data", {})).decode()
         results: list[tuple[Send, str | RenderFailed]] = []
         for send, request in place.requests:
@@ -148,7 +149,7 @@ class Stepper:
                 walk.case,
                 walk.compiled.automation,
                 request,
-                {**facts, "step": {"name": send.name}},
+                {**facts, "step": {"name": send.name}} if has_steps else facts,
                 event=happening.id,
                 hops=happening.depth + 1,
                 told=_told(walk, send),

@@ -34,7 +34,6 @@ _OF_STEPS: KnownNames = {
 }
 _OF_REQUESTS: KnownNames = {
     "automation": _NAME | {"version": False},
-    "step": {"name": False},
     "delivery": {"id": False},
     "secrets": True,
 }
@@ -82,7 +81,7 @@ def _known(at: Place, flow: Flow | None) -> KnownNames:
     if flow is None or at[:2] != ("flow", "steps"):
         return _OF_EVENT
     is_request = not {"changes", "data"}.intersection(at[3:4])
-    return {**_OF_EVENT, **_of_steps(flow), **(_OF_REQUESTS if is_request else {})}
+    return {**_OF_EVENT, **_of_steps(flow), **({**_OF_REQUESTS, "step": {"name": False}} if is_request else {})}
 
 
 def _of_steps(flow: Flow) -> KnownNames:

@@ -77,7 +77,7 @@ def _attributes(*names: str) -> tuple[FactPath, ...]:
 
 _USER: Final[FactPath] = ("user", "id")
 _PERSON: Final[FactPath] = ("profile", "id")
-_ENTERING: Final[tuple[FactPath, ...]] = (("run", "trigger", "data"), ("event", "data"))
+_ENTERING: Final[tuple[FactPath, ...]] = (("event", "data"),)  # a run's event is the one that let its person in
 _DEVICE: Final[FactPath] = ("profile", "devices", 0)
 
 STANDARD: Final[dict[str, tuple[FactPath, ...]]] = {
@@ -91,7 +91,10 @@ STANDARD: Final[dict[str, tuple[FactPath, ...]]] = {
     "language": _attributes("language"),
     "last_name": _attributes("last_name", "lastName"),
     "last_used_app_date": _attributes("last_used_app_date", "lastUsedAppDate"),
-    "most_recent_app_version": _attributes("most_recent_app_version", "mostRecentAppVersion"),
+    "most_recent_app_version": (
+        *_attributes("most_recent_app_version", "mostRecentAppVersion"),
+        (*_DEVICE, "appVersion"),
+    ),
     "most_recent_locale": _attributes("most_recent_locale"),
     "most_recent_location": _attributes("most_recent_location", "mostRecentLocation"),
     "phone_number": _attributes("phone_number", "phone"),
@@ -125,17 +128,13 @@ NAMESPACES: Final[dict[str, tuple[FactPath, ...]]] = {
 }
 
 _NAMED: Final[dict[tuple[str, str], tuple[FactPath, ...]]] = {
-    ("app", "api_id"): ((*_DEVICE, "appId"),),
-    ("app", "name"): ((*_DEVICE, "appName"),),
     ("campaign", "api_id"): (("automation", "id"),),
     ("campaign", "dispatch_id"): (("delivery", "id"), ("run", "id")),
-    ("campaign", "message_api_id"): (("step", "id"),),
-    ("campaign", "message_name"): (("step", "name"),),
+    ("campaign", "message_api_id"): (("step", "name"), ("automation", "id")),
+    ("campaign", "message_name"): (("step", "name"), ("automation", "name")),
     ("campaign", "name"): (("step", "name"), ("automation", "name")),
     ("canvas", "api_id"): (("automation", "id"),),
     ("canvas", "name"): (("automation", "name"),),
-    ("canvas", "variant_api_id"): (("run", "variant"),),
-    ("canvas", "variant_name"): (("run", "variant"),),
     ("subscribed_state", "email_global"): (
         ("profile", "subscriptions", "email_global"),
         ("profile", "subscriptions", "email"),

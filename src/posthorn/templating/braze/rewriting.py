@@ -117,7 +117,8 @@ class _Rewriter:
     def _body(self, name: str, at: int, limit: int) -> None:
         if name in _UNAVAILABLE:
             tag_at = self._text.rfind(name, 0, at)
-            raise self._page.invalid(tag_at, f"the tag '{name}' is not available: {_UNAVAILABLE[name]} not kept here")
+            why = f"{_UNAVAILABLE[name]} not kept here; ask the system that has it with {CONTENT_TAG}"
+            raise self._page.invalid(tag_at, f"the tag '{name}' is not available: {why}")
         if name == CONTENT_TAG:
             call = content_call(self._page, self._scanner, at, limit)
             self._add(self._number_of(self._book.enter(call, CONTENT_TAG)), at)
