@@ -49,11 +49,12 @@ def test_a_wide_range_is_refused_wherever_it_stands(text: str) -> None:
         "{% for i in (1..9000) %}{% capture c %}" + "x" * 2_000 + "{% endcapture %}{% endfor %}",
         "{% assign a = event.list %}{% for i in (1..100) %}{% assign a = a | concat: a %}{% endfor %}",
         "{% assign s = 'ab' %}{% for i in (1..100) %}{% assign s = s | append: s | slice: 0, 999999 %}{% endfor %}",
+        "{% assign c = event.list | join: '<b>' %}{% for i in (1..50) %}{% assign s = c | strip_html %}{% endfor %}",
         "{% case 1 %}{% when 1,1,1,1,1,1,1,1,1,1 %}" * 20 + "x" + "{% endcase %}" * 20,
     ],
 )
 def test_multiplied_work_runs_into_the_step_limit(text: str) -> None:
-    assert fails(text) == "step limit reached: the template does too much work"
+    assert fails(text).endswith("step limit reached: the template does too much work")
 
 
 @pytest.mark.parametrize(
