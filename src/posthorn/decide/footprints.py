@@ -48,7 +48,7 @@ class Footprint(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Track(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The document of a run."""
+    """The document of a run. It begins with the happening and that with its id, where stores look for the event."""
 
     happening: Happening
     trigger: str

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 
@@ -30,6 +31,28 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     changed_ms: int
     wake_ms: int | None  #: when it goes on by itself
     document: bytes  #: JSON: the entering event, the path so far, what it waits for; `decide` reads and writes it
+
+
+class _Entering(Struct):
+    id: str
+
+
+class _Document(Struct):
+    happening: _Entering
+
+
+_documents = msgspec.json.Decoder(_Document)
+
+
+def entering_event(document: bytes) -> str | None:
+    """Return the event that let a run in: all that the run sends is a delivery of it, also when it is gone.
+
+    It is the one thing in a run's document that stores read: None when the document does not tell.
+    """
+    try:
+        return _documents.decode(document).happening.id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class TimerKind(StrEnum):

@@ -9,7 +9,7 @@ from posthorn.engine.ports import Journal
 from posthorn.engine.ports import People as PeopleStore
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import Attempt, CapturedRequest, Decision, Event, EventCount
-from posthorn.engine.runs import Run, RunQuery
+from posthorn.engine.runs import Run, RunQuery, entering_event
 from posthorn.manage.walking import walked
 
 _PAGE = 100
@@ -73,18 +73,37 @@ class Dossier:
                 yield decision
 
     async def deliveries(self) -> AsyncIterator[DeliveryRow]:
-        """Go through the deliveries that came of the events."""
-        async for event in self._events(with_payload=False):
-            query = DeliveryQuery(workspace=self._workspace, event=event.id, ascending=True, limit=_PAGE)
+        """Go through the deliveries that came of the events, those that are gone among them."""
+        async for event in self._all_events():
+            query = DeliveryQuery(workspace=self._workspace, event=event, ascending=True, limit=_PAGE)
             async for delivery in walked(self._store.deliveries, query, lambda row: row.id):
                 yield delivery
 
     async def attempts(self) -> AsyncIterator[Attempt]:
         """Go through the attempts of these deliveries, with what was answered."""
-        async for event in self._events(with_payload=False):
-            query = AttemptQuery(workspace=self._workspace, event=event.id, ascending=True, limit=_PAGE)
+        async for event in self._all_events():
+            query = AttemptQuery(workspace=self._workspace, event=event, ascending=True, limit=_PAGE)
             async for row in walked(self._store.attempts, query, lambda row: row.attempt.id):
                 yield row.attempt
+
+    async def _all_events(self) -> AsyncIterator[str]:
+        """Go through the ids of the events: those that are kept, then the others that let the person in."""
+        async for event in self._events(with_payload=False):
+            yield event.id
+        gone: set[str] = set()
+        async for entering in self._entering():
+            if entering not in gone and await self._store.event(self._workspace, entering) is None:
+                gone.add(entering)
+                yield entering
+
+    async def _entering(self) -> AsyncIterator[str]:
+        """Go through the events that decisions and runs tell of."""
+        async for decision in self.decisions():
+            yield decision.event
+        async for run in self.runs():
+            event = entering_event(run.document)
+            if event is not None:
+                yield event
 
     async def runs(self) -> AsyncIterator[Run]:
         """Go through the runs, the newest first."""

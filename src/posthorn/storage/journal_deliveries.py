@@ -1,22 +1,37 @@
-"""A delivery's state, pieced together: queued rows are pending, others end in their last attempt or were cancelled."""
+"""A delivery's state, pieced together: queued rows are pending, others end in their last attempt or were cancelled.
 
-from collections.abc import Callable, Sequence
+Queued and cancelled rows do not name their workspace. Their event tells it, and when that is gone their automation.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, literal, or_, select
 
 from posthorn.engine.journal import DeliveryQuery, DeliveryRow, Page
-from posthorn.engine.lanes import lane_shard
+from posthorn.engine.lanes import automation_of, lane_shard
 from posthorn.engine.records import DeliveryState
+from posthorn.engine.resources import Kind
 from posthorn.ids import DELIVERY, EPOCH_MS, first_id
 from posthorn.storage.journal_pages import instant_of, is_upwards, page_of
 from posthorn.storage.journal_queries import events_of
-from posthorn.storage.questions import EARLIEST_MS, AnySelect, Questions, between, by_id, has, lacks, since_id
-from posthorn.storage.tables import attempt, cancelled, delivery, event
+from posthorn.storage.questions import (
+    EARLIEST_MS,
+    AnySelect,
+    Position,
+    Questions,
+    between,
+    by_id,
+    has,
+    lacks,
+    since_id,
+)
+from posthorn.storage.tables import attempt, cancelled, delivery, event, resources
 
 _LAST_ID_MS = EPOCH_MS + (2**32 - 1) * 1000  # ids count seconds in 32 bits, up to the year 2150
 _LAST_SEQ_MS = 2**43 - 1
 
+_automation = resources[Kind.AUTOMATION]
 _ENDED = (DeliveryState.DELIVERED, DeliveryState.EXHAUSTED)
 _QUEUED = [delivery.c.id, delivery.c.event, delivery.c.endpoint, delivery.c.attempts, delivery.c.due_ms]
 _STOPPED = [cancelled.c.delivery, cancelled.c.event, cancelled.c.endpoint, cancelled.c.reason]
@@ -30,14 +45,14 @@ def one_delivery(workspace: str, identifier: str) -> Questions[DeliveryRow | Non
     """Ask for one delivery as it stands. Each place is looked at after those that it may have come from."""
     queued = yield select(*_QUEUED).where(delivery.c.id == identifier)
     if queued:
-        application = yield from _application_in(workspace, queued[0][1])
+        application = yield from _application_in(workspace, queued[0][1], [queued[0][2]])
         return _pending(queued[0], workspace, *application) if application else None
     stopped = yield select(*_STOPPED).where(cancelled.c.delivery == identifier)
     tried = yield (
         select(*_TRIED).where(attempt.c.delivery == identifier, since_id(attempt, identifier)).order_by(attempt.c.seq)
     )
     if stopped:
-        application = yield from _application_in(workspace, stopped[0][1])
+        application = yield from _application_in(workspace, stopped[0][1], [stopped[0][2]])
         return _cancelled(stopped[0], workspace, *application, tried[-1][6] if tried else 0) if application else None
     if not tried or tried[-1][3] != workspace or tried[-1][5] not in _ENDED:
         return None
@@ -66,9 +81,9 @@ def deliveries(query: DeliveryQuery) -> Questions[Page[DeliveryRow]]:
 
 def of_event(workspace: str, identifier: str) -> Questions[list[DeliveryRow]]:
     """Ask for an event's deliveries, in id order."""
-    application = yield from _application_in(workspace, identifier)
     queued = yield select(*_QUEUED).where(delivery.c.event == identifier)
     stopped = yield select(*_STOPPED).where(cancelled.c.event == identifier)
+    application = yield from _application_in(workspace, identifier, [row[2] for row in (*queued, *stopped)])
     tried = yield (
         select(*_TRIED)
         .where(attempt.c.event == identifier, since_id(attempt, identifier), attempt.c.workspace == workspace)
@@ -88,17 +103,33 @@ def of_event(workspace: str, identifier: str) -> Questions[list[DeliveryRow]]:
     return sorted(rows, key=lambda row: row.id)
 
 
-def _application_in(workspace: str, identifier: str) -> Questions[tuple[str | None] | None]:
-    """Ask for the application of an event, in a tuple of its own; None when this workspace has no such event."""
+def _application_in(workspace: str, identifier: str, lanes: Collection[str]) -> Questions[tuple[str | None] | None]:
+    """Ask for the application of an event, in a tuple of its own; None when its deliveries are of another workspace.
+
+    When the event is gone, the automation whose lanes they are in tells the workspace, and there is no application.
+    """
     statement = select(event.c.application).where(event.c.workspace == workspace)
     row = yield from by_id(statement, event, identifier)
-    return (row[0],) if row is not None else None
+    if row is not None:
+        return (row[0],)
+    return (None,) if (yield from _automations_in(workspace, lanes)) else None
+
+
+def _automations_in(workspace: str, lanes: Collection[str]) -> Questions[frozenset[str]]:
+    """Ask which of the automations that lanes belong to are of a workspace."""
+    if not lanes:
+        return frozenset()
+    named = {automation_of(lane) for lane in lanes}
+    found = yield (
+        select(_automation.c.id).where(_automation.c.workspace == workspace, _automation.c.id.in_(sorted(named)))
+    )
+    return frozenset(row[0] for row in found)
 
 
 def _all_pending(query: DeliveryQuery, after: str | None) -> Questions[list[DeliveryRow]]:
     statement = _cut(select(*_QUEUED), delivery.c.id, query, after)
     if query.endpoint is None:
-        statement = statement.where(_of_workspace(delivery.c.event, query))
+        statement = statement.where(_of_workspace(delivery.c.event, delivery.c.endpoint, query))
     else:
         # All are of the endpoint's own workspace. Whether that is the asked one is seen by the events of one page:
         # a lane is sorted whole, and looking up the event of each would take a second for every 50,000.
@@ -110,7 +141,9 @@ def _all_pending(query: DeliveryQuery, after: str | None) -> Questions[list[Deli
 
 def _all_cancelled(query: DeliveryQuery, after: str | None) -> Questions[list[DeliveryRow]]:
     attempts = select(func.coalesce(func.max(attempt.c.number), 0)).where(attempt.c.delivery == cancelled.c.delivery)
-    statement = select(*_STOPPED, attempts.scalar_subquery()).where(_of_workspace(cancelled.c.event, query))
+    statement = select(*_STOPPED, attempts.scalar_subquery()).where(
+        _of_workspace(cancelled.c.event, cancelled.c.endpoint, query)
+    )
     statement = _cut(statement, cancelled.c.delivery, query, after)
     if query.endpoint is not None:
         statement = statement.where(cancelled.c.endpoint == query.endpoint)
@@ -149,8 +182,13 @@ def _is_ended() -> ColumnElement[bool]:
     return or_(*(attempt.c.state == state for state in _ENDED))
 
 
-def _of_workspace(its_event: ColumnElement[str], query: DeliveryQuery) -> ColumnElement[bool]:
-    return has(select(event.c.id).where(event.c.id == its_event, event.c.workspace == query.workspace))
+def _of_workspace(its_event: ColumnElement[str], lane: ColumnElement[str], query: DeliveryQuery) -> ColumnElement[bool]:
+    """Say that a delivery's event is of the workspace, or the automation when the event is gone."""
+    owner = func.substr(lane, 1, Position(lane + "/", literal("/")) - 1)
+    return or_(
+        has(select(event.c.id).where(event.c.id == its_event, event.c.workspace == query.workspace)),
+        has(select(_automation.c.id).where(_automation.c.id == owner, _automation.c.workspace == query.workspace)),
+    )
 
 
 def _cut(statement: AnySelect, key: ColumnElement[str], query: DeliveryQuery, after: str | None) -> AnySelect:
@@ -189,7 +227,12 @@ def _with_application(
     found: Sequence[Any], query: DeliveryQuery, to_row: Callable[[Any, str, str | None], DeliveryRow]
 ) -> Questions[list[DeliveryRow]]:
     events = yield from events_of(query.workspace, [row[1] for row in found], with_payload=False)
-    return [to_row(row, query.workspace, events[row[1]].application) for row in found if row[1] in events]
+    automations = yield from _automations_in(query.workspace, [row[2] for row in found if row[1] not in events])
+    return [
+        to_row(row, query.workspace, events[row[1]].application if row[1] in events else None)
+        for row in found
+        if row[1] in events or automation_of(row[2]) in automations
+    ]
 
 
 def _pending(row: Any, workspace: str, application: str | None) -> DeliveryRow:

@@ -49,15 +49,18 @@ class MemoryDecisions(TableReader):
 
         The row of an event or a timer is unchanged while it has the same due in the same shard. Within one outcome the
         unwanted timers go before the new ones are queued, and what it absorbs is added to what it put and counted.
-        Emitted events are numbered before the decisions of the batch.
+        Emitted events are numbered before the decisions of the batch. A delivery may be of an event that is gone.
         """
         applied = [self._decide_one(one) for one in decided]
         kept = [one for one, done in zip(decided, applied, strict=True) if done and one.moved_to is None]
         self._tables.commit(
             events=[new.event for one in kept for new in one.events],
             decisions=[decision for one in kept for decision in one.decisions],
-            deliveries=[delivery for one in kept for delivery in one.deliveries],
         )
+        for one in kept:
+            workspace = one.work.profile.partition("/")[0]
+            for delivery in one.deliveries:
+                self._tables.deliveries[delivery.id] = self._tables.new_delivery(delivery, workspace=workspace)
         return applied
 
     def _decide_one(self, decided: Decided) -> bool:

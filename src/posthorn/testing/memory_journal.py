@@ -14,9 +14,11 @@ from posthorn.engine.journal import (
     TailPage,
     Thread,
 )
+from posthorn.engine.lanes import automation_of
 from posthorn.engine.records import Attempt, CapturedRequest, Decision, DeliveryState, Event
+from posthorn.engine.resources import Kind
 from posthorn.testing.memory_pages import cut_by_id, cut_by_number, in_workspace
-from posthorn.testing.memory_tables import JournalRow, Numbered, TableReader
+from posthorn.testing.memory_tables import JournalRow, Numbered, StoredDelivery, TableReader
 
 
 class MemoryJournal(TableReader):
@@ -74,14 +76,23 @@ class MemoryJournal(TableReader):
     async def delivery(self, workspace: str, identifier: str) -> DeliveryRow | None:
         """One delivery with its present state."""
         row = self._tables.deliveries.get(identifier)
-        return row.as_row() if row is not None and row.workspace == workspace else None
+        return row.as_row() if row is not None and row.workspace == workspace and self._is_known(row) else None
+
+    def _is_known(self, row: StoredDelivery) -> bool:
+        """Tell whether anything says in which workspace a delivery is: event, attempt, or the automation itself."""
+        automations = self._tables.resources[Kind.AUTOMATION]
+        return row.has_ended or row.event in self._tables.events or automation_of(row.endpoint) in automations
 
     async def deliveries(self, query: DeliveryQuery) -> Page[DeliveryRow]:
-        """Deliveries in the order of their ids; their time is the one in the id."""
+        """Deliveries in the order of their ids; their time is the one in the id.
+
+        One whose event is gone is found by its automation, while that is there.
+        """
         rows = [
             row.as_row()
             for row in self._tables.deliveries.values()
             if row.workspace == query.workspace
+            and self._is_known(row)
             and _same(query.event, row.event)
             and _same(query.endpoint, row.endpoint)
             and _same(query.state, row.state)
@@ -162,7 +173,7 @@ class MemoryJournal(TableReader):
         delivery = tables.deliveries.get(identifier)
         row = (
             delivery
-            if delivery is not None and delivery.workspace == workspace
+            if delivery is not None and delivery.workspace == workspace and self._is_known(delivery)
             else in_workspace(workspace, tables.attempts.get(identifier))
             or in_workspace(workspace, tables.decisions.get(identifier))
         )
@@ -171,7 +182,7 @@ class MemoryJournal(TableReader):
     def _thread_of(self, workspace: str, identifier: str) -> Thread:
         tables = self._tables
         event = tables.event(identifier)
-        deliveries = sorted(tables.deliveries.values(), key=lambda row: row.id)
+        deliveries = sorted(filter(self._is_known, tables.deliveries.values()), key=lambda row: row.id)
 
         def belongs(row: CapturedRequest | Decision | Attempt) -> bool:
             return (row.workspace, row.event) == (workspace, identifier)
@@ -180,7 +191,7 @@ class MemoryJournal(TableReader):
             requests=[one.row for one in tables.requests.values() if belongs(one.row)],
             event=tables.with_payload(event) if event is not None else None,
             decisions=[one.row for one in tables.decisions.values() if belongs(one.row)],
-            deliveries=[row.as_row() for row in deliveries if row.event == identifier],
+            deliveries=[row.as_row() for row in deliveries if (row.workspace, row.event) == (workspace, identifier)],
             attempts=[one.row for one in tables.attempts.values() if belongs(one.row)],
         )
 

@@ -63,6 +63,11 @@ class StoredDelivery(Struct, frozen=True, kw_only=True):
         """Whether it stands in the queue."""
         return self.state is DeliveryState.PENDING
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended in an attempt."""
+        return self.state in (DeliveryState.DELIVERED, DeliveryState.EXHAUSTED)
+
     def as_row(self) -> DeliveryRow:
         """Show it as the journal does."""
         return DeliveryRow(
@@ -153,15 +158,18 @@ class Tables:
         self.number += 1
         return Numbered(self.number, row)
 
-    def new_delivery(self, delivery: NewDelivery) -> StoredDelivery:
-        """Make a delivery's row, in its event's workspace and application. Raises NotFound without one."""
+    def new_delivery(self, delivery: NewDelivery, *, workspace: str | None = None) -> StoredDelivery:
+        """Make a delivery's row, in its event's workspace and application.
+
+        Raises NotFound without the event, unless the workspace is told: what a run sends needs no event.
+        """
         event = self.event(delivery.event)
-        if event is None:
+        if event is None and workspace is None:
             raise NotFound(f"the event {delivery.event} is not kept any more, so there is nothing to deliver")
         return StoredDelivery(
             id=delivery.id,
-            workspace=event.workspace,
-            application=event.application,
+            workspace=event.workspace if event is not None else workspace or "",
+            application=event.application if event is not None else None,
             shard=delivery.shard,
             endpoint=delivery.endpoint,
             event=delivery.event,
