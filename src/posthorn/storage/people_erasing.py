@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Table, and_, delete, or_, select, text, true, tuple_
 
 from posthorn.engine.profiles import user_profile
+from posthorn.engine.runs import entering_event
 from posthorn.engine.shards import shard_of
 from posthorn.ids import time_of
 from posthorn.storage.people_rows import to_profile
@@ -46,19 +47,24 @@ class _Budget:
 
 
 def erase(key: str, most: int) -> Questions[Erased]:
-    """Delete up to `most` rows of a person and of those who were merged into them; the profile goes last."""
+    """Delete up to `most` rows of a person and of those who were merged into them; the profiles go last."""
     people = yield from _people(key)
     budget = _Budget(most)
+    # First, so that no run wakes between two pieces and queues more. They are in their people's shards: PostgreSQL
+    # looks for them there, SQLite by an index of profiles.
+    shards = sorted({shard_of(place) for place in people})
+    yield from _delete(timer, and_(timer.c.shard.in_(shards), timer.c.profile.in_(list(people))), budget)
     erased: list[str] = []
     for workspace, user in people.values():
         erased += yield from _erase_events(workspace, user, budget)
-    # Their timers are in their shards: PostgreSQL looks for them there, SQLite by an index of profiles.
-    shards = sorted({shard_of(place) for place in people})
-    yield from _delete(timer, and_(timer.c.shard.in_(shards), timer.c.profile.in_(list(people))), budget)
-    for table in (decision, run, member, firing, event_count):
+    erased += yield from _erase_decisions(list(people), budget)
+    erased += yield from _erase_runs(list(people), budget)
+    for table in (member, firing, event_count):
         yield from _delete(table, table.c.profile.in_(list(people)), budget)
-    for place in reversed(people):  # whoever was merged goes first, for they are found through the others
-        yield from _delete(profile, profile.c.key == place, budget)
+    # In one piece if they fit: somebody who was merged is found through the others, and they through them.
+    if budget.left == most or budget.left >= len(people):
+        for place in reversed(people):
+            yield from _delete(profile, profile.c.key == place, budget)
     return Erased(rows=most - budget.left, events=erased)
 
 
@@ -96,18 +102,47 @@ def _erase_events(workspace: str, user: str, budget: _Budget) -> Questions[list[
     return erased
 
 
+def _erase_decisions(people: list[str], budget: _Budget) -> Questions[list[str]]:
+    """Delete the decisions about people, each after all that came of its event: the event itself may be gone."""
+    theirs = select(decision.c.seq, decision.c.event).where(decision.c.profile.in_(people)).order_by(decision.c.seq)
+    erased: list[str] = []
+    while budget.left > 0:
+        found = yield theirs.limit(min(budget.left, _MOST_EVENTS))
+        if not found:
+            break
+        events = list(dict.fromkeys(row[1] for row in found))
+        erased += events
+        yield from _erase_threads(events, [], budget)
+        yield from _delete(decision, decision.c.seq.in_([row[0] for row in found]), budget)
+    return erased
+
+
+def _erase_runs(people: list[str], budget: _Budget) -> Questions[list[str]]:
+    """Delete the runs of people, each after all that it sent: it may have waited until its event was gone."""
+    theirs = select(run.c.id, run.c.document).where(run.c.profile.in_(people)).order_by(run.c.profile, run.c.id)
+    erased: list[str] = []
+    while budget.left > 0:
+        found = yield theirs.limit(min(budget.left, _MOST_EVENTS))
+        if not found:
+            break
+        events = list(dict.fromkeys(entered for row in found if (entered := entering_event(row[1])) is not None))
+        erased += events
+        if events:
+            yield from _erase_threads(events, [], budget)
+        yield from _delete(run, run.c.id.in_([row[0] for row in found]), budget)
+    return erased
+
+
 def _erase_threads(events: list[str], origins: list[str], budget: _Budget) -> Questions[None]:
     """Delete what belongs to some events, then the events."""
     tried = and_(attempt.c.event.in_(events), _since(attempt, events))
-    deliveries: set[str] = set()
-    for column, place in ((delivery.c.id, delivery.c.event), (cancelled.c.delivery, cancelled.c.event)):
-        rows = yield select(column).where(place.in_(events))
-        deliveries |= {row[0] for row in rows}
-    rows = yield select(attempt.c.delivery).where(tried).distinct()
-    deliveries |= {row[0] for row in rows}
-    if deliveries:
-        yield from _delete(rendered, rendered.c.delivery.in_(sorted(deliveries)), budget)
-    yield from _delete(delivery, delivery.c.event.in_(events), budget)
+    ended: set[str] = set()
+    for column, condition in ((cancelled.c.delivery, cancelled.c.event.in_(events)), (attempt.c.delivery, tried)):
+        rows = yield select(column).where(condition).distinct()
+        ended |= {row[0] for row in rows}
+    if ended:
+        yield from _delete(rendered, rendered.c.delivery.in_(sorted(ended)), budget)
+    yield from _erase_queued(events, budget)
     yield from _delete(cancelled, cancelled.c.event.in_(events), budget)
     yield from _delete(attempt, tried, budget)
     yield from _delete(decision, and_(decision.c.event.in_(events), _since(decision, events)), budget)
@@ -117,6 +152,18 @@ def _erase_threads(events: list[str], origins: list[str], budget: _Budget) -> Qu
     came = or_(request.c.id.in_(origins), repeats) if origins else repeats
     yield from _delete(request, and_(came, _since(request, events)), budget)
     yield from _delete(event, and_(event.c.id.in_(events), _since(event, events)), budget)
+
+
+def _erase_queued(events: list[str], budget: _Budget) -> Questions[None]:
+    """Delete the deliveries of some events that are still queued, until none is: one may be queued anew meanwhile."""
+    theirs = select(delivery.c.id).where(delivery.c.event.in_(events))
+    while budget.left > 0:
+        found = yield theirs.limit(max(budget.left // 2, 1))  # so that what was rendered for them fits as well
+        if not found:
+            return
+        queued = [row[0] for row in found]
+        yield from _delete(rendered, rendered.c.delivery.in_(queued), budget)
+        yield from _delete(delivery, delivery.c.id.in_(queued), budget)
 
 
 def _since(table: Table, events: Sequence[str]) -> ColumnElement[bool]:

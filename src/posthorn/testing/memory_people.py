@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import Attempt, Recall, Recalled
-from posthorn.engine.runs import Run, RunPage, RunQuery, RunState
+from posthorn.engine.runs import Run, RunPage, RunQuery, RunState, entering_event
 from posthorn.testing.memory_tables import TableReader
 
 Row = TypeVar("Row")
@@ -87,12 +87,16 @@ class MemoryPeople(TableReader):
         return dict(Counter(run.state.value for run in runs))
 
     async def erase(self, key: str, *, most: int) -> int:
-        """Delete rows of a person and of whoever was merged into them; the profile itself goes last.
+        """Delete rows of a person and of whoever was merged into them; the profiles go last, in one piece if they fit.
 
-        A person's events are those of their user ids; what belongs to an event goes before it.
+        A person's events are those of their user ids, and those that they were let in by, which may be gone
+        themselves. What belongs to an event goes before it; timers go first, so that none queues more meanwhile.
         """
         people = self._people(key)
+        profiles = _where(self._tables.profiles, lambda place, _: place in people)
         victims = [*self._of_events(people), *self._of_profiles(people)][:most]
+        if not victims or len(victims) + len(profiles) <= most:
+            victims += profiles[:most]
         for delete in victims:
             delete()
         self._tables.commits += 1
@@ -118,8 +122,12 @@ class MemoryPeople(TableReader):
     def _of_events(self, people: dict[str, tuple[str, str]]) -> Iterator[Deletion]:
         tables = self._tables
         owners = set(people.values())
-        events = {one.row.id: one.row for one in tables.events.values() if (one.row.workspace, one.row.user) in owners}
-        requests = {event.request for event in events.values()}
+        theirs = {one.row.id: one.row for one in tables.events.values() if (one.row.workspace, one.row.user) in owners}
+        requests = {event.request for event in theirs.values()}
+        events = {one.row.event for one in tables.decisions.values() if one.row.profile in people}
+        events |= {entering_event(run.document) or "" for run in tables.runs.values() if run.profile in people}
+        events |= theirs.keys()
+        yield from _where(tables.timers, lambda _, row: row.profile in people)
         yield from _where(tables.deliveries, lambda _, row: row.event in events)
         yield from _where(tables.attempts, lambda _, one: one.row.event in events)
         yield from _where(tables.decisions, lambda _, one: one.row.event in events or one.row.profile in people)
@@ -129,12 +137,10 @@ class MemoryPeople(TableReader):
 
     def _of_profiles(self, people: dict[str, tuple[str, str]]) -> Iterator[Deletion]:
         tables = self._tables
-        yield from _where(tables.timers, lambda _, row: row.profile in people)
         yield from _where(tables.runs, lambda _, row: row.profile in people)
         yield from _where(tables.members, lambda place, _: place[1] in people)
         yield from _where(tables.firings, lambda place, _: place.profile in people)
         yield from _where(tables.counts, lambda place, _: place[0] in people)
-        yield from _where(tables.profiles, lambda place, _: place in people)
 
 
 def _page(

@@ -10,6 +10,7 @@ from posthorn.storage.postgres.failures import FOREIGN, unavailable
 from posthorn.storage.postgres.partitions import attach_partition, day_of
 from posthorn.storage.postgres.reaching import apart
 from posthorn.storage.postgres.statements import statement
+from posthorn.storage.sequence import seq_at
 
 _LOCK = 0x706F7374_00000002  # "post": one node at a time
 _LOCK_TIMEOUT = "2s"  # Whoever is in the way is more important: the next call tries again.
@@ -96,7 +97,19 @@ async def _is_needed(connection: Connection, table: str, day: int, name: str) ->
         f"SELECT EXISTS (SELECT FROM delivery AS d JOIN {name} AS j ON j.delivery = d.id"  # noqa: S608 - our own name
         " WHERE d.id < $1 OR d.id > 'dlv_~')"
     )
-    return bool(await connection.fetchval(pending, ids.first_id(ids.DELIVERY, end_ms)))
+    if await connection.fetchval(pending, ids.first_id(ids.DELIVERY, end_ms)):
+        return True
+    return table == "decision" and await _lets_in(connection, day, name)
+
+
+async def _lets_in(connection: Connection, day: int, name: str) -> bool:
+    """Tell whether a decision let a person in of whom there are younger attempts: only it says whose they are."""
+    younger = (
+        f"SELECT EXISTS (SELECT FROM attempt AS a JOIN {name} AS c ON c.event = a.event"  # noqa: S608 - our own name
+        " WHERE a.event < $1 AND a.seq >= $2 AND c.outcome = 'fired' AND strpos(c.profile, '/user/') > 0)"
+    )
+    end_ms = (day + 1) * DAY_MS
+    return bool(await connection.fetchval(younger, ids.first_id(ids.EVENT, end_ms + _SLACK_MS), seq_at(end_ms)))
 
 
 async def _rows(connection: Connection, name: str) -> int:

@@ -564,9 +564,13 @@ WHERE parent.oid IN ('request'::regclass, 'event'::regclass, 'attempt'::regclass
 DELETE FROM attempt WHERE seq IN (SELECT a.seq FROM attempt AS a WHERE a.seq < $2 AND a.started_ms < $1
     AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.id = a.delivery) ORDER BY a.seq LIMIT $3)
 
--- prune_decisions: Delete old decisions, but not those whose delivery is pending.
+-- prune_decisions: Delete old decisions, but not those whose delivery is pending, nor those that let a person in while
+-- there are attempts of the event. An attempt is made after its decision; clocks of nodes differ by ten minutes at most.
 DELETE FROM decision WHERE seq IN (SELECT c.seq FROM decision AS c WHERE c.seq < $2 AND c.decided_ms < $1
-    AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.id = c.delivery) ORDER BY c.seq LIMIT $3)
+    AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.id = c.delivery)
+    AND NOT (c.outcome = 'fired' AND strpos(c.profile, '/user/') > 0 AND EXISTS (
+        SELECT FROM attempt AS a WHERE a.event = c.event AND a.seq > c.seq - (600000::bigint << 20)))
+    ORDER BY c.seq LIMIT $3)
 
 -- prune_events: Delete old events that nothing waits for.
 DELETE FROM event WHERE seq IN (SELECT e.seq FROM event AS e WHERE e.seq < $2 AND e.received_ms < $1
@@ -586,6 +590,13 @@ DELETE FROM rendered WHERE delivery IN (SELECT r.delivery FROM rendered AS r WHE
 DELETE FROM cancelled WHERE delivery IN (SELECT delivery FROM cancelled
     WHERE delivery < $1 AND cancelled_ms < $2 ORDER BY delivery LIMIT $3)
 
--- prune_runs: Delete runs that ended.
-DELETE FROM run WHERE id IN (SELECT id FROM run WHERE state <> 'active' AND changed_ms < $1
-    ORDER BY changed_ms LIMIT $2)
+-- prune_runs: Delete runs that ended, but not while a delivery of their event is pending or an attempt of it is kept.
+-- The event is what a document begins with; as JSON it could not be read, for that may have U+0000 in it.
+DELETE FROM run WHERE id IN (SELECT r.id FROM run AS r
+    CROSS JOIN LATERAL (SELECT substring(encode(substring(r.document FROM 1 FOR 100), 'escape')
+        FROM '^\{"happening":\{"id":"([^"\\]+)"') AS event) AS entering
+    WHERE r.state <> 'active' AND r.changed_ms < $1
+    AND NOT EXISTS (SELECT FROM delivery AS d WHERE d.event = entering.event)
+    AND NOT EXISTS (SELECT FROM attempt AS a
+        WHERE a.event = entering.event AND a.seq > (r.entered_ms - 600000) << 20)
+    ORDER BY r.changed_ms LIMIT $2)

@@ -4,11 +4,14 @@ from posthorn.clock import HOUR_MS
 from posthorn.storage.sequence import seq_at
 from posthorn.storage.sqlite.writer import Transaction
 
+# A decision that let a person in, and a run, stay with the attempts of their event, which nothing else finds by person.
 _PRUNE = (
     """DELETE FROM attempt WHERE seq IN (SELECT seq FROM attempt WHERE seq < :edge AND started_ms < :before
         AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.id = attempt.delivery) ORDER BY seq LIMIT :most)""",
     """DELETE FROM decision WHERE seq IN (SELECT seq FROM decision WHERE seq < :edge AND decided_ms < :before
-        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.id = decision.delivery) ORDER BY seq LIMIT :most)""",
+        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.id = decision.delivery)
+        AND NOT (outcome = 'fired' AND instr(profile, '/user/') > 0
+            AND EXISTS (SELECT 1 FROM attempt AS a WHERE a.event = decision.event)) ORDER BY seq LIMIT :most)""",
     """DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq < :edge AND received_ms < :before
         AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = event.id)
         AND NOT EXISTS (SELECT 1 FROM decision_work AS w WHERE w.id = event.id) ORDER BY seq LIMIT :most)""",
@@ -20,8 +23,13 @@ _PRUNE = (
     """DELETE FROM cancelled WHERE delivery IN
         (SELECT delivery FROM cancelled
          WHERE delivery < :first_delivery AND cancelled_ms < :before ORDER BY delivery LIMIT :most)""",
-    """DELETE FROM run WHERE id IN (SELECT id FROM run
-        WHERE state <> 'active' AND changed_ms < :before ORDER BY changed_ms LIMIT :most)""",
+    # The event is what `engine.runs.entering_event` reads. A document is kept as a blob, and may be anything.
+    """DELETE FROM run WHERE id IN (SELECT id FROM (
+            SELECT id, changed_ms, CASE WHEN json_valid(CAST(document AS TEXT))
+                THEN json_extract(CAST(document AS TEXT), '$.happening.id') END AS event
+            FROM run WHERE state <> 'active' AND changed_ms < :before) AS r
+        WHERE NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event = r.event)
+        AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.event = r.event) ORDER BY changed_ms LIMIT :most)""",
 )
 
 _SLACK_MS = HOUR_MS
