@@ -56,12 +56,11 @@ class Dossier:
                 yield event
 
     async def requests(self) -> AsyncIterator[CapturedRequest]:
-        """Go through the captured requests that the events came in."""
+        """Go through the captured requests that the events came in, each with its repeats."""
         async for event in self._events(with_payload=False):
-            request = event.request
-            found = await self._store.request(self._workspace, request) if request is not None else None
-            if found is not None:
-                yield found
+            thread = await self._store.thread(self._workspace, event.id) if event.request is not None else None
+            for request in thread.requests if thread is not None else ():
+                yield request
 
     async def decisions(self) -> AsyncIterator[Decision]:
         """Go through the decisions about the person."""

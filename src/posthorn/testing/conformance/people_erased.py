@@ -7,8 +7,9 @@ from msgspec.structs import replace
 from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery, EventQuery, RequestQuery
 from posthorn.engine.people import Membership, ProfileQuery
 from posthorn.engine.profiles import user_profile
-from posthorn.engine.records import DecisionWork, EligibilityKey, Firing, Recall
+from posthorn.engine.records import DecisionWork, EligibilityKey, Firing, Recall, RequestOutcome
 from posthorn.engine.runs import RunQuery
+from posthorn.manage.dossiers import Dossier
 from posthorn.testing.conformance.profiles import CONTEXT
 from posthorn.testing.conformance.queue import LANE
 from posthorn.testing.conformance.timers import ANN, BOB
@@ -109,6 +110,20 @@ async def _left(world: World, user: str, *, workspace: str = WORKSPACE) -> dict[
         "attempts": sum(row.attempt.event in named for row in attempts) if named else len(attempts),
         "deliveries": sum(row.event in named for row in deliveries) if named else len(deliveries),
     }
+
+
+async def test_all_that_will_be_forgotten_is_shown_before_repeats_among_it(world: World) -> None:
+    await _live(world, "bob")
+    await _live(world, "ann")
+    kept = await _left(world, "ann")
+    dossier = Dossier(world.store, workspace=WORKSPACE, users=("ann",), profile=None, counts=())
+    requests = [row async for row in dossier.requests()]
+    assert [row.outcome for row in requests] == [RequestOutcome.ACCEPTED, RequestOutcome.DUPLICATE]
+    assert requests[0].body == b"of ann"
+    assert len([row async for row in dossier.events()]) == kept["events"]
+    assert len([row async for row in dossier.decisions()]) == kept["decisions"]
+    assert len([row async for row in dossier.deliveries()]) == kept["deliveries"]
+    assert len([row async for row in dossier.attempts()]) == kept["attempts"]
 
 
 @pytest.mark.parametrize("most", [1, 3, 1000])
