@@ -97,7 +97,8 @@ class WorkStore(Protocol):
     async def enqueue(self, delivery: NewDelivery) -> None:
         """Queue a delivery by hand (replay): a finished one begins its schedule anew, a pending one becomes due now.
 
-        The attempts made so far keep counting; the next one's trigger is manual.
+        The attempts made so far keep counting; the next one's trigger is manual. Raises NotFound when the event is
+        gone: whoever asked for it may have been forgotten a moment ago.
         """
         ...
 

@@ -91,6 +91,7 @@ def _erase_events(workspace: str, user: str, budget: _Budget) -> Questions[list[
         select(event.c.id, event.c.request)
         .where(event.c.workspace == workspace, event.c.user == user)
         .order_by(event.c.seq)
+        .with_for_update()  # On PostgreSQL a delivery may be queued by hand meanwhile: that waits, and finds no event.
     )
     erased: list[str] = []
     while budget.left > 0:

@@ -7,10 +7,14 @@ from typing import Any, TypeAlias
 from msgspec.structs import replace
 
 from posthorn.engine.records import NewDelivery, Settlement, Trigger
+from posthorn.errors import NotFound
+from posthorn.ids import time_of
 from posthorn.storage.people_rows import timer_row, to_rendered, told
 from posthorn.storage.postgres.connections import Connection
 from posthorn.storage.postgres.statements import columns, statement, whole
 from posthorn.storage.postgres.writing import MOST_JOURNAL_ROWS, HotWriter
+from posthorn.storage.questions import EARLIEST_MS
+from posthorn.storage.sequence import seq_at
 
 _ATTEMPT = attrgetter(
     "id", "workspace", "application", "delivery", "event", "endpoint", "number", "trigger", "state", "started_ms",
@@ -95,6 +99,8 @@ async def enqueue(writer: HotWriter, delivery: NewDelivery) -> None:
     """Queue a delivery by hand: anew when it is finished, right now when it is pending."""
 
     async def work(connection: Connection, _: object) -> Sequence[int]:
+        if await connection.fetchval(statement("keep_event"), delivery.event, _earliest(delivery.event)) is None:
+            raise NotFound(f"the event {delivery.event} is not kept any more, so there is nothing to deliver")
         pending = await connection.fetchrow(statement("dequeue"), delivery.id)
         if pending is None:
             attempts, step = await connection.fetchval(statement("attempts_made"), delivery.id), 0
@@ -106,10 +112,16 @@ async def enqueue(writer: HotWriter, delivery: NewDelivery) -> None:
             rendered = delivery.rendered
             row = (delivery.id, rendered.shown, rendered.sealed, told(rendered.tells))
             await connection.execute(statement("put_rendered"), *row)
-        writer.count(3)
+        writer.count(4)
         return ()
 
     await writer.commit(work, is_one_statement=False)
+
+
+def _earliest(event: str) -> int:
+    """Return the `seq` before which an event was not committed."""
+    at_ms = time_of(event)
+    return seq_at(at_ms - EARLIEST_MS) if at_ms is not None else 0
 
 
 async def cancel(writer: HotWriter, delivery: str, reason: str) -> bool:

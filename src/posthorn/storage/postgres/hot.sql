@@ -218,6 +218,9 @@ batch AS (
 )
 SELECT block, ARRAY(SELECT n FROM undone) AS refused FROM place
 
+-- keep_event: Tell whether an event is there, and let nobody delete it until we commit.
+SELECT 1 FROM event WHERE id = $1 AND seq >= $2 FOR KEY SHARE
+
 -- dequeue: Take one delivery off the queue and tell how far it came.
 DELETE FROM delivery WHERE id = $1 RETURNING event, endpoint, attempts, step
 

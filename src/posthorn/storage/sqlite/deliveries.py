@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from posthorn.engine.records import Attempt, NewDelivery, RenderedRequest, Settlement, Trigger
+from posthorn.errors import NotFound
 from posthorn.storage.people_rows import TIMER_COLUMNS, timer_row, to_rendered, told
 from posthorn.storage.sqlite.statements import chunks, for_list, for_rows
 from posthorn.storage.sqlite.writer import Transaction
@@ -84,6 +85,8 @@ def _tell(transaction: Transaction, ended: Sequence[RenderedRequest]) -> None:
 
 def enqueue(transaction: Transaction, delivery: NewDelivery) -> None:
     """Queue a delivery by hand: anew when it is finished, right now when it is pending."""
+    if transaction.execute("SELECT 1 FROM event WHERE id = ?", (delivery.event,)).fetchone() is None:
+        raise NotFound(f"the event {delivery.event} is not kept any more, so there is nothing to deliver")
     pending = transaction.execute(
         "DELETE FROM delivery WHERE id = ? RETURNING attempts, step", (delivery.id,)
     ).fetchone()

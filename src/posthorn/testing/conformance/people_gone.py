@@ -14,6 +14,7 @@ from posthorn.engine.journal import AttemptQuery, DecisionQuery, DeliveryQuery
 from posthorn.engine.profiles import user_profile
 from posthorn.engine.records import DecisionWork, DeliveryState, DeliveryWork, Recall
 from posthorn.engine.runs import Run, RunQuery, RunState, Timer, TimerKind
+from posthorn.errors import NotFound
 from posthorn.manage.dossiers import Dossier
 from posthorn.testing.conformance.queue import LANE
 from posthorn.testing.conformance.timers import ANN, BOB
@@ -318,6 +319,17 @@ async def test_what_is_settled_after_a_person_was_forgotten_brings_nothing_back(
     await erase(world, ANN)
     assert await world.settle(outcomes[outcome]) == [False]
     world.later(60)
+    assert await _left(world) == {}
+
+
+async def test_nothing_can_be_queued_by_hand_of_an_event_that_was_forgotten(ann: Past) -> None:
+    world = ann.world
+    work = await ann.fire()
+    await become(world, work, "exhausted")
+    await erase(world, ANN)
+    again = a_delivery(world.event(id=ann.event), id=work.id, endpoint=LANE)
+    with pytest.raises(NotFound, match=f"the event {ann.event} is not kept any more"):
+        await world.store.enqueue(again)
     assert await _left(world) == {}
 
 
