@@ -5,11 +5,6 @@ from urllib.parse import urlsplit
 from posthorn.engine.shards import shard_of
 
 
-def automation_of(lane: str) -> str:
-    """Return the automation that a lane belongs to; the lane itself when it is an endpoint's."""
-    return lane.partition("/")[0]
-
-
 def automation_lane(automation: str, url: str) -> str:
     """Name the lane of a rendered request. A URL without a usable host gets a lane too: its attempt will say why."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, literal, or_, select
 
 from posthorn.engine.journal import DeliveryQuery, DeliveryRow, Page
-from posthorn.engine.lanes import automation_of, lane_shard
+from posthorn.engine.lanes import lane_shard, owner_of
 from posthorn.engine.records import DeliveryState
 from posthorn.engine.resources import Kind
 from posthorn.ids import DELIVERY, EPOCH_MS, first_id
@@ -119,7 +119,7 @@ def _automations_in(workspace: str, lanes: Collection[str]) -> Questions[frozens
     """Ask which of the automations that lanes belong to are of a workspace."""
     if not lanes:
         return frozenset()
-    named = {automation_of(lane) for lane in lanes}
+    named = {owner_of(lane) for lane in lanes}
     found = yield (
         select(_automation.c.id).where(_automation.c.workspace == workspace, _automation.c.id.in_(sorted(named)))
     )
@@ -231,7 +231,7 @@ def _with_application(
     return [
         to_row(row, query.workspace, events[row[1]].application if row[1] in events else None)
         for row in found
-        if row[1] in events or automation_of(row[2]) in automations
+        if row[1] in events or owner_of(row[2]) in automations
     ]
 
 

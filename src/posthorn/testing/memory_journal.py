@@ -14,7 +14,7 @@ from posthorn.engine.journal import (
     TailPage,
     Thread,
 )
-from posthorn.engine.lanes import automation_of
+from posthorn.engine.lanes import owner_of
 from posthorn.engine.records import Attempt, CapturedRequest, Decision, DeliveryState, Event
 from posthorn.engine.resources import Kind
 from posthorn.testing.memory_pages import cut_by_id, cut_by_number, in_workspace
@@ -81,7 +81,7 @@ class MemoryJournal(TableReader):
     def _is_known(self, row: StoredDelivery) -> bool:
         """Tell whether anything says in which workspace a delivery is: event, attempt, or the automation itself."""
         automations = self._tables.resources[Kind.AUTOMATION]
-        return row.has_ended or row.event in self._tables.events or automation_of(row.endpoint) in automations
+        return row.has_ended or row.event in self._tables.events or owner_of(row.endpoint) in automations
 
     async def deliveries(self, query: DeliveryQuery) -> Page[DeliveryRow]:
         """Deliveries in the order of their ids; their time is the one in the id.
