@@ -13,7 +13,7 @@ from posthorn.decide.case import Case, Happening, person_facts
 from posthorn.decide.compiling import BrokenAutomation, CompiledAutomation
 from posthorn.decide.entering import Entrance
 from posthorn.decide.facts import facts_of, hops_of, local_facts
-from posthorn.decide.memory import Memory
+from posthorn.decide.memory import Draw, Memory
 from posthorn.decide.merging import absorb, living, merge
 from posthorn.decide.moving import Mover
 from posthorn.decide.people import apply_change
@@ -52,8 +52,11 @@ class Moved:
 class Decider:
     """Decides events and timers, one after the other, over a memory that a batch shares."""
 
-    def __init__(self, *, directory: Directory, secrets: SecretValues, key_ring: KeyRing) -> None:
+    def __init__(
+        self, *, directory: Directory, secrets: SecretValues, key_ring: KeyRing, draw: Draw = ids.new_id
+    ) -> None:
         self.directory = directory
+        self._draw = draw
         self.rules = Rules(directory)
         sender = Sender(secrets=secrets, key_ring=key_ring)
         caps = Caps(directory)
@@ -61,6 +64,10 @@ class Decider:
         self._entrance = Entrance(rules=self.rules, sender=sender, stepper=stepper, caps=caps)
         self._sweeper = Sweeper(self.rules)
         self._mover = Mover(rules=self.rules, stepper=stepper, entrance=self._entrance)
+
+    def remember(self) -> Memory:
+        """Begin the memory of a batch."""
+        return Memory(self._draw)
 
     def decide(self, work: DecisionWork | Timer, memory: Memory, now_ms: int) -> Case | Moved:
         """Decide one piece of work. Raises Missing when something has to be recalled first."""

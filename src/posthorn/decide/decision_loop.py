@@ -129,7 +129,7 @@ class DecisionLoop(Service):
             if len(works) > 1:
                 self._room = 1  # one of these is poison: go on one by one, and it will show
                 return len(works)
-            memory, now_ms = Memory(), self._clock.now_ms()
+            memory, now_ms = self._decider.remember(), self._clock.now_ms()
             if isinstance(works[0], Timer):
                 run = Recall(runs=frozenset({works[0].about}))
                 memory.learn(run, await self._store.recall(run))
@@ -159,7 +159,7 @@ class DecisionLoop(Service):
 
     async def _decided_all(self, works: list[Work], epochs: dict[int, int]) -> list[Decided]:
         """Decide a batch; when something was not recalled, ask for it and decide the whole batch anew."""
-        memory = Memory()
+        memory = self._decider.remember()
         wanted = asked = Wanted(recall=foreseen(works, self._decider.rules))
         for _ in range(_MOST_QUESTIONS):
             await self._tell(memory, wanted)

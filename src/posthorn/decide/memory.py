@@ -1,6 +1,6 @@
 """What is known while a batch is decided: what the store remembers, and on top of it what the batch changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from typing import Self, TypeVar
@@ -14,6 +14,8 @@ from posthorn.engine.records import Attempt, EligibilityKey, EventCount, Firing,
 from posthorn.engine.runs import Run, RunPage, RunQuery, RunState
 from posthorn.templating import ContentKey, ContentRequest, ContentResponse
 
+Draw = Callable[[str, int], str]
+"""Draws an id of a kind for an instant: a new one with each call."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -86,8 +88,9 @@ class Misses:
 class Memory:
     """Looks up, and remembers what was asked for: what was not recalled is missing, and never taken for absent."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Draw = ids.new_id) -> None:
         self.asked = Recall()
+        self._draw = draw
         self._recalled = Recalled()
         self._active: dict[str, list[str]] = {}
         self._firings: dict[EligibilityKey, Firing] = {}
@@ -219,7 +222,7 @@ class Memory:
         name = (work, number, prefix)
         found = self._drawn.get(name)
         if found is None:
-            found = self._drawn[name] = ids.new_id(prefix, now_ms)
+            found = self._drawn[name] = self._draw(prefix, now_ms)
         return found
 
     def instant(self, work: str, now_ms: int) -> int:
