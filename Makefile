@@ -50,6 +50,7 @@ soak: setup ## Run the long proofs: crash and chaos rounds, then every measureme
 	@sh scripts/test_tools.sh
 	CRASH_ROUNDS=200 $(BIN)/python -m pytest -m crash -s $(PYTEST_FLAGS)
 	CHAOS_ROUNDS=20 $(BIN)/python -m pytest -m chaos -s $(PYTEST_FLAGS)
+	EXACTNESS_EXAMPLES=2000 $(BIN)/python -m pytest tests/exactness/test_exact_histories.py $(PYTEST_FLAGS)
 	EXACTNESS_EVENTS=100000 $(BIN)/python -m pytest -m exactness -s $(PYTEST_FLAGS)
 	$(BIN)/python -m bench --long $(BENCH_STORE) $(BENCH_FLAGS)
 	$(BIN)/python -m bench.wakes

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,6 +94,12 @@ def suite18(postgres18: PostgresServer) -> str:
 @pytest.fixture(scope="session")
 def suite15(postgres15: PostgresServer) -> str:
     return _suite(postgres15)
+
+
+@pytest.fixture(scope="session")
+def emptying() -> Callable[[str], Awaitable[str]]:
+    """Return what empties a suite's database, for a test that needs it many times."""
+    return _emptied
 
 
 async def _emptied(dsn: str) -> str:

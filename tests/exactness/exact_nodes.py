@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from random import Random
 from typing import Any
 
+from posthorn import ids
 from posthorn.decide.deciding import Decider
 from posthorn.decide.decision_loop import DecisionLoop
+from posthorn.decide.memory import Draw
 from posthorn.decide.rendering import OpenedSecrets
 from posthorn.engine.cluster import ALONE, Stage
 from posthorn.engine.directory import Directory
@@ -36,6 +39,16 @@ class SteppingClock:
     def go_on(self, ms: int) -> None:
         self._now_ms += ms
         self._passed_ms += max(ms, 0)
+
+
+class SteadyIds:
+    """Draws ids that are random and yet the same ones each time that a history is gone through."""
+
+    def __init__(self) -> None:
+        self._random = Random(0)
+
+    def draw(self, prefix: str, at_ms: int) -> str:
+        return f"{prefix}_{ids._base62(ids._stamp(at_ms) << 120 | self._random.getrandbits(120))}"
 
 
 class Died(BaseException):
@@ -82,7 +95,7 @@ class WatchedStore:
 class Node:
     """A process that decides. It learns all it knows from the store."""
 
-    def __init__(self, name: str, store: Store, clock: SteppingClock, committed: Any) -> None:
+    def __init__(self, name: str, store: Store, clock: SteppingClock, draw: Draw, committed: Any) -> None:
         self.name = name
         self.store = WatchedStore(store, clock, committed)
         self.directory = Directory()
@@ -96,7 +109,7 @@ class Node:
         self.loop = DecisionLoop(
             store=self.store,  # type: ignore[arg-type]  # it is one, by delegation
             ownership=self.ownership,
-            decider=Decider(directory=self.directory, secrets=secrets, key_ring=key_ring),
+            decider=Decider(directory=self.directory, secrets=secrets, key_ring=key_ring, draw=draw),
             hints=Hints(),
             to_deliver=Hints(),
             clock=clock,

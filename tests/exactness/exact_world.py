@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 from exact_judge import Judge
-from exact_nodes import Died, Node, SteppingClock
+from exact_nodes import Died, Node, SteadyIds, SteppingClock
 from random_histories import CAPS, SEGMENTS, Cancel, Decide, Edit, Happen, Merge, Move, Pass
 from random_rules import varied
 from reference_model import Model
 
+from posthorn import ids
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
 from posthorn.engine.listening import changed_type
 from posthorn.engine.people import EventContext, ProfileChange
@@ -29,12 +30,13 @@ ZONE = "Europe/Berlin"
 class ExactWorld:
     """Two nodes, one store, one model."""
 
-    def __init__(self, store: Store, clock: SteppingClock, rules: list[Json]) -> None:
+    def __init__(self, store: Store, clock: SteppingClock, rules: list[Json], model: type[Model] = Model) -> None:
         self.store = store
         self.clock = clock
         self.rules = {rule["id"]: rule for rule in rules}
-        self.model = Model(prefix=f"{WORKSPACE}/user/", time_zone=ZONE, caps=CAPS, segments=SEGMENTS)
+        self.model = model(prefix=f"{WORKSPACE}/user/", time_zone=ZONE, caps=CAPS, segments=SEGMENTS)
         self.judge = Judge(self.model)
+        self._ids = SteadyIds()
         self._names = 0
         self._coming: list[Append] = []
         self.nodes: list[Node] = []
@@ -65,7 +67,7 @@ class ExactWorld:
 
     async def _node(self) -> Node:
         self._names += 1
-        node = Node(f"node_{self._names}", self.store, self.clock, self.judge.committed)
+        node = Node(f"node_{self._names}", self.store, self.clock, self._ids.draw, self.judge.committed)
         await node.directory.load(self.store)
         return node
 
@@ -118,6 +120,7 @@ class ExactWorld:
         now_ms = self.clock.now_ms()
         context = EventContext(changes=changes, cancels=cancels)
         event = an_event(
+            id=self._ids.draw(ids.EVENT, now_ms),
             type=kind,
             user=user,
             payload=msgspec.json.encode(data),
@@ -163,7 +166,9 @@ class ExactWorld:
         await self._share()
 
     async def _edit(self, move: Edit) -> None:
-        name = list(self.rules)[move.automation]
+        if not self.rules:
+            return
+        name = list(self.rules)[move.automation % len(self.rules)]
         old = self.rules[name]
         new = self.rules[name] = varied(old, move.variation, move.enabled)
         fields = {"workspace": WORKSPACE, "parent": name, "created_ms": 0, "updated_ms": 0}
@@ -176,7 +181,8 @@ class ExactWorld:
             await node.directory.refresh(self.store)
         self.model.publish(new)
         # As the API does: runs that were held go on, those of a version that ends them end.
-        told = an_event(type=changed_type(name), user=None, received_ms=self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        told = an_event(id=self._ids.draw(ids.EVENT, now_ms), type=changed_type(name), user=None, received_ms=now_ms)
         await self.store.append([Append(event=told, profile=automation_profile(WORKSPACE, name))])
 
     async def settle_down(self) -> None:

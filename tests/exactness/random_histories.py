@@ -1,6 +1,7 @@
 """Random histories: which rules there are, and what happens to whom, when, in which order, with which accidents."""
 
 from collections.abc import Sequence
+from pprint import pformat
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -145,3 +146,16 @@ class SeededDice:
 
     def upto(self, most: int) -> int:
         return self._random.randint(0, most)
+
+
+def as_test(store: str, rules: list[Json], history: list[Move]) -> str:
+    """Write a history as a test to paste beside those that go through random ones."""
+    lists = {
+        name: pformat(each, width=110, sort_dicts=False).replace("\n", "\n    ")
+        for name, each in (("rules", rules), ("history", history))
+    }
+    fixtures = "suite18: str, emptying: Any" if "suite18" in store else ""
+    return f"""def test_what_went_wrong({fixtures}) -> None:
+    rules = {lists["rules"]}
+    history = {lists["history"]}
+    go_through({store}, rules, history)"""

@@ -1,19 +1,32 @@
-"""What deciding makes of random histories is what a simple reference model makes of them, to the last counter."""
+"""What deciding makes of random histories is what a simple reference model makes of them, to the last counter.
+
+A history that fails is cut down to the shortest one that does, and printed as a test to paste below. EXACTNESS_EXAMPLES
+says how many histories each store goes through.
+"""
 
 import asyncio
+import os
 from collections.abc import Sequence
+from random import Random
 from typing import Any, TypeVar
 
+import random_histories
 from exact_nodes import SteppingClock
+from exact_stores import OpenStore, in_memory, on_postgresql, on_sqlite
 from exact_world import ExactWorld
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, find, given, note, settings
 from hypothesis import strategies as st
-from random_histories import Move, a_move
+from random_histories import Happen, Move, a_move, as_test
 from random_rules import KINDS, some_rules
-
-from posthorn.testing.memory import MemoryStore
+from reference_model import Model
+from reference_records import Json, Now
 
 T = TypeVar("T")
+_EXAMPLES = int(os.environ.get("EXACTNESS_EXAMPLES", "0"))
+_TRIES = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 
 
 class DrawnDice:
@@ -30,8 +43,10 @@ class DrawnDice:
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> list[dict[str, Any]]:
-    return some_rules(DrawnDice(draw))
+def some(draw: st.DrawFn) -> list[Json]:
+    dice = DrawnDice(draw)
+    # All are drawn and then few left out, but of a history that fails most: that cuts down best.
+    return [rule for rule in some_rules(dice) if dice.upto(9)]
 
 
 @st.composite
@@ -39,16 +54,77 @@ def moves(draw: st.DrawFn) -> Move:
     return a_move(DrawnDice(draw), users=3, automations=len(KINDS))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(rules=rules(), history=st.lists(moves(), min_size=1, max_size=80))
-def test_a_random_history_ends_as_the_reference_model_says(rules: list[dict[str, Any]], history: list[Move]) -> None:
-    asyncio.run(_go_through(rules, history))
+@st.composite
+def histories(draw: st.DrawFn) -> list[Move]:
+    least = draw(st.sampled_from((1, 20, 50)))  # lists that may be short are: hypothesis draws six moves or so
+    return draw(st.lists(moves(), min_size=least, max_size=80))
 
 
-async def _go_through(rules: list[dict[str, Any]], history: list[Move]) -> None:
+@settings(_TRIES, max_examples=_EXAMPLES or 150)
+@given(rules=some(), history=histories())
+def test_a_random_history_in_memory_ends_as_the_reference_model_says(rules: list[Json], history: list[Move]) -> None:
+    go_through(in_memory, rules, history, "in_memory")
+
+
+@settings(_TRIES, max_examples=_EXAMPLES or 50)
+@given(rules=some(), history=histories())
+def test_a_random_history_on_sqlite_ends_as_the_reference_model_says(rules: list[Json], history: list[Move]) -> None:
+    go_through(on_sqlite, rules, history, "on_sqlite")
+
+
+@settings(_TRIES, max_examples=_EXAMPLES or 40)
+@given(rules=some(), history=histories())
+def test_a_random_history_on_postgresql_ends_as_the_reference_model_says(
+    suite18: str, emptying: Any, rules: list[Json], history: list[Move]
+) -> None:
+    go_through(on_postgresql(suite18, emptying), rules, history, "on_postgresql(suite18, emptying)")
+
+
+def test_what_is_wrong_is_found_and_cut_down_to_a_few_moves() -> None:
+    def is_found(tried: tuple[list[Json], list[Move]]) -> bool:
+        try:
+            asyncio.run(_go_through(in_memory, *tried, model=CountsWrong))
+        except AssertionError:
+            return True
+        return False
+
+    tries = settings(_TRIES, max_examples=300, database=None)
+    (rule,), history = find(
+        st.tuples(some(), st.lists(moves(), max_size=12)), is_found, settings=tries, random=Random(1)
+    )
+    assert rule["flow"]["triggers"][0]["type"] == "count"
+    assert [move.type for move in history if isinstance(move, Happen)] == ["a"] * len(history) == ["a", "a"]
+
+
+def test_a_history_that_fails_is_printed_as_a_test_to_paste() -> None:
+    rules = find(some(), lambda found: len(found) > 1)
+    history = find(histories(), lambda found: len(found) > 3)
+    pasted: dict[str, Any] = {"gone": []} | vars(random_histories)
+    exec(as_test("in_memory", rules, history).replace("go_through(in_memory, ", "gone.extend((") + ")", pasted)
+    pasted["test_what_went_wrong"]()
+    assert pasted["gone"] == [rules, history]
+
+
+class CountsWrong(Model):
+    """A model that never finds an event to be somebody's n-th."""
+
+    def _is_nth(self, now: Now, trigger: Json) -> bool:
+        return False
+
+
+def go_through(opened: OpenStore, rules: list[Json], history: list[Move], named: str = "") -> None:
+    try:
+        asyncio.run(_go_through(opened, rules, history))
+    except BaseException:
+        note(as_test(named, rules, history))
+        raise
+
+
+async def _go_through(opened: OpenStore, rules: list[Json], history: list[Move], model: type[Model] = Model) -> None:
     clock = SteppingClock()
-    world = ExactWorld(MemoryStore(clock), clock, rules)
-    await world.begin()
-    for move in history:
-        await world.go_through(move)
-    await world.settle_down()
+    async with opened(clock) as store:
+        world = ExactWorld(store, clock, rules, model=model)
+        await world.begin()
+        for move in history:
+            await world.go_through(move)
+        await world.settle_down()
