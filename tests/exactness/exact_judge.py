@@ -4,13 +4,14 @@ from typing import Any
 
 import msgspec
 from reference_model import Model
-from reference_records import Going, Happened, Outcome, counts_of
+from reference_records import Going, Happened, Outcome, Told, counts_of
 from reference_rules import is_timed
 
 from posthorn.decide.footprints import track_of
 from posthorn.engine.journal import DecisionQuery, DeliveryQuery
 from posthorn.engine.people import EventContext, ProfileQuery
 from posthorn.engine.ports import Store
+from posthorn.engine.profiles import shared_profile
 from posthorn.engine.records import Decided, EligibilityKey, Event, OutgoingRequest, Recall
 from posthorn.engine.runs import Run, RunQuery, RunState, Timer, TimerKind
 from posthorn.testing.factories import WORKSPACE
@@ -25,6 +26,7 @@ class Judge:
         self.model = model
         self.waiting: dict[str, Happened] = {}  #: events that are still to be decided
         self.runs: dict[str, Going] = {}
+        self.lines: dict[str, str] = {}  #: by run of nobody: the line that it is in
         self.decisions: set[str] = set()
         self.deliveries: set[str] = set()
         self.works = 0
@@ -36,15 +38,20 @@ class Judge:
     def committed(self, real: Decided, now_ms: int) -> None:
         """Compare one outcome that was committed."""
         self.works += 1
-        if "/user/" not in real.work.profile:  # the line of an automation: its runs are to be looked at
+        if "/automation/" in real.work.profile:  # its runs are to be looked at
             assert (real.decisions, real.deliveries, real.runs, real.profiles) == ((), (), (), ())
             return
-        if real.moved_to is not None:
+        if real.moved_to is not None and "/user/" in real.moved_to:
             person = self.model.people[real.work.profile.partition("/user/")[2]]
             self._same("moved to", real.moved_to.partition("/user/")[2], person.merged_into, real)
             return
+        known = self.runs.get(real.work.about) if isinstance(real.work, Timer) else None
+        before = _of_going(known) if known is not None else None
         outcome = self._expected(real, now_ms)
-        self._same("moved to", None, outcome.moved_to, real)
+        moved_to = real.moved_to.partition("/user/")[2] if real.moved_to is not None else None
+        self._same("moved to", moved_to, outcome.moved_to, real)
+        if moved_to is not None:
+            return
         if not isinstance(real.work, Timer):
             del self.waiting[real.work.id]
         self._compare_events(real, outcome)
@@ -57,24 +64,36 @@ class Judge:
         self.decisions.update(one.id for one in real.decisions)
         self.deliveries.update(one.id for one in real.deliveries)
         self._compare_runs(real, outcome)
-        self._compare_person(real, now_ms)
+        if known is not None and known.id not in {run.id for run in real.runs}:
+            self._same("the run", before, _of_going(known), real)
+        if "/user/" in real.work.profile:
+            self._compare_person(real, now_ms)
+        else:
+            assert (real.profiles, real.memberships, real.count) == ((), (), False)
 
     def _expected(self, real: Decided, now_ms: int) -> Outcome:
         work = real.work
         user = work.profile.partition("/user/")[2]
-        moves = {one.segment: one.is_in for one in real.memberships}
+        into = [new.event.user for new in real.events if new.event.type == "profile.merged"]
+        told = Told(
+            moves={one.segment: one.is_in for one in real.memberships},
+            merged_into=into[0] if into else None,
+            names=[run.id for run in real.runs if run.id not in self.runs],
+        )
+        if not isinstance(work, Timer) and not user:
+            is_shared = work.profile == shared_profile(WORKSPACE)
+            return self.model.decide_for_nobody(self.waiting[work.id], is_shared, now_ms, told)
         if not isinstance(work, Timer):
-            into = [new.event.user for new in real.events if new.event.type == "profile.merged"]
-            return self.model.decide(self.waiting[work.id], user, now_ms, moves, into[0] if into else None)
+            return self.model.decide(self.waiting[work.id], user, now_ms, told)
         if work.kind is TimerKind.RUN:
             run = self.runs[work.about]
             if run.state != "cancelled":  # a run that a new version ended learns of it when it wakes
                 assert run.due_ms == work.due_ms, f"{run} was woken at {work.due_ms}"
-            return self.model.wake(run, user, now_ms, moves)
+            return self.model.wake(run, user, now_ms, told)
         if work.kind is TimerKind.LOOK:
-            return self.model.look(self.runs[work.about], user, now_ms, moves)
+            return self.model.look(self.runs[work.about], user, now_ms, told)
         assert work.kind is TimerKind.SEGMENTS
-        return self.model.time_passes(user, now_ms, moves)
+        return self.model.time_passes(user, now_ms, told)
 
     def _same(self, what: str, real: Any, expected: Any, decided: Decided) -> None:
         if real != expected:
@@ -105,6 +124,8 @@ class Judge:
         )
         for run, going in zip(begun, outcome.new_runs, strict=True):
             going.id, self.runs[run.id] = run.id, going
+            if not going.user:
+                self.lines[run.id] = real.work.profile
         for run in real.runs:
             if self.runs[run.id].state == "cancelled" and run.state is RunState.ACTIVE:
                 continue  # a new version ended it, and it learns of it when it is to go on
@@ -137,7 +158,7 @@ class Judge:
             if expected[0] != "cancelled":  # a run that a new version ended may not know yet
                 assert _of_run(run) == expected, run
             if run.state is RunState.ACTIVE:  # those that ended stay with whom they were of then
-                assert run.profile == self.model.prefix + self.runs[run.id].user
+                assert run.profile == self.lines.get(run.id, self.model.prefix + self.runs[run.id].user)
         late = [run for run in self.runs.values() if run.due_ms is not None and run.due_ms <= now_ms]
         assert late == [], "it should have gone on"
         for kept, query, seen in (
@@ -167,9 +188,10 @@ class Judge:
 
     async def _compare_firings(self, store: Store) -> None:
         fired: dict[EligibilityKey, list[int]] = {}
-        for person in self.model.people.values():
+        for person in (*self.model.people.values(), self.model.nobody):
+            profile = self.model.prefix + person.user if person.user else shared_profile(WORKSPACE)
             for automation, key, at_ms in person.firings:
-                name = EligibilityKey(automation=automation, profile=self.model.prefix + person.user, key=key)
+                name = EligibilityKey(automation=automation, profile=profile, key=key)
                 fired.setdefault(name, []).append(at_ms)
         kept = (await store.recall(Recall(firings=frozenset(fired)))).firings
         for name, times in fired.items():

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from exact_judge import Judge
 from exact_nodes import Died, Node, SteadyIds, SteppingClock
-from random_histories import CAPS, SEGMENTS, Cancel, Decide, Edit, Happen, Merge, Move, Pass
+from random_histories import CAPS, SEGMENTS, Cancel, Decide, Edit, Happen, Merge, Move, Pass, Switch
 from random_rules import varied
 from reference_model import Model
 
@@ -14,7 +14,7 @@ from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
 from posthorn.engine.listening import changed_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.ports import Store
-from posthorn.engine.profiles import automation_profile, user_profile
+from posthorn.engine.profiles import automation_profile, profile_of
 from posthorn.engine.records import Append
 from posthorn.engine.resources import Automation, AutomationVersion, Cap, Segment, Workspace
 from posthorn.engine.shards import SHARDS
@@ -87,7 +87,7 @@ class ExactWorld:
             case Happen():
                 changes = msgspec.convert(move.changes, ProfileChange) if move.changes else None
                 data = {"n": move.n, "k": move.k}
-                await self._append(f"u{move.user}", move.type, data, changes, move.late_ms)
+                await self._append(f"u{move.user}" if move.user >= 0 else "", move.type, data, changes, move.late_ms)
             case Merge():
                 changes = ProfileChange(merge_into=f"u{move.into}")
                 await self._append(f"u{move.user}", "alias", {"n": 0, "k": "x"}, changes, 0)
@@ -99,13 +99,16 @@ class ExactWorld:
                 await self._decide(move)
             case Edit():
                 await self._edit(move)
+            case Switch():
+                await self._switch(move)
 
     async def _cancel(self, number: int) -> None:
         """Cancel one of the runs that wait, if there are any."""
         waiting = [run for run in self.judge.runs.values() if run.state == "active"]
         if waiting:
             run = waiting[number % len(waiting)]
-            await self._append(run.user, "run.cancelled", {}, None, 0, cancels=(run.id or "",))
+            line = self.judge.lines.get(run.id or "")
+            await self._append(run.user, "run.cancelled", {}, None, 0, cancels=(run.id or "",), line=line)
             await self._come_in()
 
     async def _append(
@@ -116,23 +119,27 @@ class ExactWorld:
         changes: ProfileChange | None,
         late_ms: int,
         cancels: tuple[str, ...] = (),
+        line: str | None = None,
     ) -> None:
         now_ms = self.clock.now_ms()
+        identifier = self._ids.draw(ids.EVENT, now_ms)
         context = EventContext(changes=changes, cancels=cancels)
         event = an_event(
-            id=self._ids.draw(ids.EVENT, now_ms),
+            id=identifier,
             type=kind,
-            user=user,
+            user=user or None,
             payload=msgspec.json.encode(data),
             received_ms=now_ms,
             occurred_ms=now_ms - late_ms,
             context=msgspec.json.encode(context),
         )
-        self._coming.append(Append(event=event, profile=user_profile(WORKSPACE, user)))
+        known = self.nodes[0].directory  # as that of the node where it comes in
+        profile = line or profile_of(known, WORKSPACE, kind, user or None, identifier)
+        self._coming.append(Append(event=event, profile=profile))
 
     async def _come_in(self) -> None:
         for unit in self._coming:
-            if unit.event is not None:
+            if unit.event is not None and unit.profile is not None:
                 self.judge.appended(unit.event)
         await self.store.append(self._coming)
         self._coming = []
@@ -170,20 +177,35 @@ class ExactWorld:
             return
         name = list(self.rules)[move.automation % len(self.rules)]
         old = self.rules[name]
-        new = self.rules[name] = varied(old, move.variation, move.enabled)
+        new = varied(old, move.variation, move.enabled)
         fields = {"workspace": WORKSPACE, "parent": name, "created_ms": 0, "updated_ms": 0}
         number = str(old["version"])
         await self.store.insert(
             AutomationVersion(id=f"autov_{name}_{number}", uid=number, automation=_real(old), **fields)
         )
+        self.model.publish(new)
+        await self._put(new, is_over=new["flow"].get("inFlight") == "exit")
+
+    async def _switch(self, move: Switch) -> None:
+        if self.rules:
+            old = self.rules[list(self.rules)[move.automation % len(self.rules)]]
+            self.model.switch(old["id"])
+            await self._put(old | {"enabled": not old["enabled"]}, is_over=False)
+
+    async def _put(self, new: Json, *, is_over: bool) -> None:
+        """Store an automation as it is now, and tell deciding what concerns its runs, as the API does."""
+        name = new["id"]
+        old, self.rules[name] = self.rules[name], new
         await self.store.replace(_real(new))
         for node in self.nodes:
             await node.directory.refresh(self.store)
-        self.model.publish(new)
-        # As the API does: runs that were held go on, those of a version that ends them end.
-        now_ms = self.clock.now_ms()
-        told = an_event(id=self._ids.draw(ids.EVENT, now_ms), type=changed_type(name), user=None, received_ms=now_ms)
-        await self.store.append([Append(event=told, profile=automation_profile(WORKSPACE, name))])
+        is_resumed = new["enabled"] and not old["enabled"]
+        if old["send"] is None and (is_resumed or is_over):  # those that were held go on, those of a version end
+            now_ms = self.clock.now_ms()
+            told = an_event(
+                id=self._ids.draw(ids.EVENT, now_ms), type=changed_type(name), user=None, received_ms=now_ms
+            )
+            await self.store.append([Append(event=told, profile=automation_profile(WORKSPACE, name))])
 
     async def settle_down(self) -> None:
         """Decide all that waits, until nothing waits for the next days but what begins anew by itself."""

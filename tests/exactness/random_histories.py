@@ -51,7 +51,7 @@ class Dice(Protocol):
 
 
 class Happen(Struct, frozen=True):
-    """An event comes in; it occurred so long before."""
+    """An event comes in; it occurred so long before. User -1 is nobody."""
 
     user: int
     type: str
@@ -96,32 +96,46 @@ class Edit(Struct, frozen=True):
     enabled: bool = True
 
 
-Move = Happen | Merge | Cancel | Pass | Decide | Edit
+class Switch(Struct, frozen=True):
+    """An automation is paused, or goes on when it was."""
+
+    automation: int
+
+
+Move = Happen | Merge | Cancel | Pass | Decide | Edit | Switch
 ACCIDENTS = ("dies before", "dies after", "store away", "loses shards", "meanwhile")
 
 
 def a_move(dice: Dice, users: int, automations: int, first: int = 0) -> Move:
     """Choose what happens next, to some of so many users from the first on."""
     drawn = dice.upto(99)
-    if drawn < 62:
-        return an_event(dice, first + dice.upto(users - 1))
-    if drawn < 76:
-        return Pass(dice.pick((1, 40, 900, 5_000, 60_000, 600_000, HOUR * 1000, 5 * HOUR * 1000, -3, -700)))
-    if drawn < 94:
+    if drawn < 60:
+        return an_event(dice, -1 if dice.upto(9) == 9 else first + dice.upto(users - 1))
+    if drawn < 74:
+        return Pass(
+            dice.pick((1, 40, 900, 5_000, 5_000, 60_000, 60_000, 600_000, HOUR * 1000, 5 * HOUR * 1000, -3, -700))
+        )
+    if drawn < 91:
         accident = dice.pick(("",) * 8 + ACCIDENTS)
         return Decide(dice.upto(1), dice.pick((256, 1, 2, 3, 7, 20)), accident)
-    if drawn == 94:
+    if drawn == 91:
         return Cancel(dice.upto(20))
-    if drawn < 97:
+    if drawn < 94:
         return Merge(first + dice.upto(users - 1), first + dice.upto(users - 1))
-    return Edit(dice.upto(automations - 1), dice.upto(3), enabled=dice.upto(3) > 0)
+    return _a_change(dice, dice.upto(automations - 1))
+
+
+def _a_change(dice: Dice, automation: int) -> Move:
+    if dice.upto(1):
+        return Switch(automation)
+    return Edit(automation, dice.upto(3), enabled=dice.upto(3) > 0)
 
 
 def an_event(dice: Dice, user: int) -> Happen:
     """Choose what somebody does."""
     kind = dice.pick(TYPES)
     changes: Json = {}
-    if kind == "hello":
+    if kind == "hello" and user >= 0:
         changes = dice.pick(
             (
                 {"set": {"plan": "gold"}},

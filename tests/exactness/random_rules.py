@@ -77,7 +77,7 @@ def _automation(dice: Dice, name: str) -> Json:
 
 
 def _send(name: str, path: str | None = None) -> Json:
-    url = f"{URL}/{path or name}/{{{{ profile.id }}}}/{{{{ counts.a.count | default: 0 }}}}"
+    url = f'{URL}/{path or name}/{{{{ profile.id | default: "nobody" }}}}/{{{{ counts.a.count | default: 0 }}}}'
     url += '?n={{ event.data.n | default: "-" }}&p={{ profile.attributes.plan | default: "none" }}'
     return {"type": "send", "name": name, "send": {"url": url}}
 

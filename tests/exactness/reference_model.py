@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reference_limits import is_capped, not_eligible
-from reference_records import Going, Happened, Json, Now, Outcome, Person, absorb, counts_of
+from reference_records import Going, Happened, Json, Now, Outcome, Person, Told, absorb, counts_of
 from reference_rules import Facts, counts_in, holds, is_timed, looked_at, printed
 from reference_steps import Steps
 
@@ -24,6 +24,7 @@ class Model:
         self.caps = caps
         self.segments = segments
         self.people: dict[str, Person] = {}
+        self.nobody = Person(user="")  #: all events without a user share what is remembered
         self.rules: dict[str, list[Json]] = {}  #: by automation: its versions, the newest last
         self.runs: list[Going] = []
         self.steps = Steps(self)
@@ -38,6 +39,11 @@ class Model:
             for run in self.runs:
                 if run.automation == automation["id"] and run.state == "active":
                     self.end(run, "cancelled")
+
+    def switch(self, automation: str) -> None:
+        """Pause an automation, or let it go on when it was: that is no new version."""
+        current = self.current(automation)
+        self.rules[automation][-1] = current | {"enabled": not current["enabled"]}
 
     def current(self, automation: str) -> Json:
         return self.rules[automation][-1]
@@ -54,21 +60,16 @@ class Model:
 
     # ---- one piece of work ----
 
-    def decide(
-        self, event: Happened, user: str, at_ms: int, moves: dict[str, bool], merged_into: str | None = None
-    ) -> Outcome:
-        """Do what follows from an event in the line of a user.
-
-        `merged_into` is whom a merge ended in: a node may not know yet that this one was merged, too.
-        """
+    def decide(self, event: Happened, user: str, at_ms: int, told: Told) -> Outcome:
+        """Do what follows from an event in the line of a user."""
         outcome = Outcome(moved_to=self.gone_to(user))
         if outcome.moved_to is not None:
             return outcome
         is_new = user not in self.people
         person = self.people.setdefault(user, Person(user=user))
-        now = Now(at_ms=at_ms, person=person, event=event, moves=moves, outcome=outcome, is_touched=is_new)
+        now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome, is_touched=is_new)
         into = event.changes.get("mergeInto")
-        if into is not None and event.user == user and self._merge(now, into, merged_into):
+        if into is not None and event.user == user and self._merge(now, into, told.merged_into):
             return outcome
         if event.absorbs is not None:
             if event.absorbs != user:
@@ -89,10 +90,25 @@ class Model:
         self._react(now)
         return outcome
 
-    def wake(self, run: Going | None, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+    def decide_for_nobody(self, event: Happened, is_shared: bool, at_ms: int, told: Told) -> Outcome:
+        """Do what follows from an event without a user; in the one line of all of them where firings are remembered."""
+        listening = [one for one in self.enabled() if _listens(one, event.type)]
+        outcome = Outcome()
+        if not is_shared and any(one["eligibility"]["type"] != "always" for one in listening):
+            outcome.moved_to = ""
+            return outcome
+        now = Now(at_ms=at_ms, person=self.nobody, event=event, told=told, outcome=outcome)
+        for run in self.runs:
+            if run.id in event.cancels and run.state == "active":
+                self.end(run, "cancelled")
+        for automation in listening:
+            self._try_triggers(now, automation)
+        return outcome
+
+    def wake(self, run: Going | None, user: str, at_ms: int, told: Told) -> Outcome:
         """Do what follows when the timer of a run's present wait is due."""
         outcome = Outcome(moved_to=self.gone_to(user))
-        person = self.people[user]
+        person = self.people[user] if user else self.nobody
         if outcome.moved_to is not None:
             return outcome
         if run is None or run.state != "active" or run.waits is None:
@@ -101,9 +117,8 @@ class Model:
             self.people[run.user].runs.remove(run)
             person.runs.append(run)
             run.user = user
-        now = Now(
-            at_ms=at_ms, person=person, event=self._told(person, "profile.changed", at_ms), moves=moves, outcome=outcome
-        )
+        event = self._told(person, "profile.changed", at_ms)
+        now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome)
         kind, step = run.waits
         if self.holds(now, run):
             return outcome
@@ -116,9 +131,9 @@ class Model:
         self._tell(now)
         return outcome
 
-    def look(self, run: Going, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+    def look(self, run: Going, user: str, at_ms: int, told: Told) -> Outcome:
         """Let a run go on that only a paused automation held."""
-        return self.wake(run if run.is_held else None, user, at_ms, moves)
+        return self.wake(run if run.is_held else None, user, at_ms, told)
 
     def holds(self, now: Now, run: Going) -> bool:
         """Hold a run that would go on while its automation is paused; it is woken each hour to see whether it is."""
@@ -127,14 +142,14 @@ class Model:
             run.due_ms = now.at_ms + 3_600_000
         return run.is_held
 
-    def time_passes(self, user: str, at_ms: int, moves: dict[str, bool]) -> Outcome:
+    def time_passes(self, user: str, at_ms: int, told: Told) -> Outcome:
         """Do what follows when time alone changes who is in a segment."""
         outcome = Outcome(moved_to=self.gone_to(user))
         person = self.people[user]
         if outcome.moved_to is not None:
             return outcome
         event = self._told(person, "segment.changed", at_ms)
-        now = Now(at_ms=at_ms, person=person, event=event, moves=moves, outcome=outcome)
+        now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome)
         self._tell(now)
         return outcome
 
@@ -143,6 +158,8 @@ class Model:
 
     def _tell(self, now: Now) -> None:
         """Let automations react to what time or a run changed: it is an event, too."""
+        if now.person is self.nobody:
+            return
         self._update_segments(now)
         if now.changed or now.moved:
             now.outcome.events.append(now.event)
@@ -152,6 +169,8 @@ class Model:
 
     def change(self, now: Now, changes: Json) -> None:
         """Change a profile; only sets, sums and time zones happen here."""
+        if now.person is self.nobody:
+            return
         person, before = now.person, dict(now.person.attributes)
         others = (person.zone, person.subscriptions)
         person.subscriptions = person.subscriptions | changes.get("subscriptions", {})
@@ -196,11 +215,13 @@ class Model:
     def facts(self, now: Now, event: Happened, run: Going | None = None) -> Facts:
         """Gather what conditions and templates see."""
         person = now.person
-        seen = {
-            "event": {"type": event.type} | ({"data": event.data} if event.data is not None else {}),
+        seen: Json = {"event": {"type": event.type} | ({"data": event.data} if event.data is not None else {})}
+        seen |= {
             "profile": {"id": person.user, "attributes": person.attributes, "subscriptions": person.subscriptions},
             "counts": {kind: {"count": n} for kind, n in counts_of(person).items()},
         }
+        if person is self.nobody:
+            del seen["profile"], seen["counts"]
         if run is not None:
             seen |= {
                 "run": {"key": run.key},
@@ -213,7 +234,7 @@ class Model:
 
     def is_in(self, person: Person, segment: str, at_ms: int) -> bool:
         nobody = self._told(person, "", at_ms)
-        now = Now(at_ms=at_ms, person=person, event=nobody, moves={}, outcome=Outcome())
+        now = Now(at_ms=at_ms, person=person, event=nobody, told=Told(), outcome=Outcome())
         return holds(self.segments[segment], self.facts(now, nobody))
 
     def _update_segments(self, now: Now) -> None:
@@ -221,7 +242,7 @@ class Model:
         for segment in sorted(self.segments):
             is_in = self.is_in(now.person, segment, now.at_ms)
             is_due = looks_at_all or now.event.type in ("segment.changed", looked_at(self.segments[segment]))
-            if is_timed(self.segments[segment]) and not (is_due and now.moves.get(segment) is is_in):
+            if is_timed(self.segments[segment]) and not (is_due and now.told.moves.get(segment) is is_in):
                 continue  # when time moves somebody is not for the model to say, only whether it is right
             if is_in != (segment in now.person.segments):
                 now.is_touched = True
@@ -240,13 +261,17 @@ class Model:
             self.record(now, automation, now.event, "not_matched", "count_differs")
 
     def _is_nth(self, now: Now, trigger: Json) -> bool:
-        number = counts_of(now.person)[trigger["eventType"]]
+        number = counts_of(now.person).get(trigger["eventType"])
+        if number is None:
+            return False  # it has no user, and only people's events are counted
         return number == trigger["count"] or (trigger.get("every", False) and number % trigger["count"] == 0)
 
     def _try(self, now: Now, automation: Json, trigger: Json) -> None:
         facts = self.facts(now, now.event)
         if automation["conditions"] is not None and not holds(automation["conditions"], facts):
             self.record(now, automation, now.event, "not_matched", "condition_failed")
+        elif trigger["type"] == "absence" and now.person is self.nobody:
+            self.record(now, automation, now.event, "not_eligible", "no_user")
         elif trigger["type"] == "absence":
             self._watch(now, automation, trigger)
         else:
@@ -298,6 +323,7 @@ class Model:
             event=now.event,
             order=len(self.runs),
         )
+        run.id = now.told.names.pop(0) if now.told.names else None
         self.runs.append(run)
         now.person.runs.append(run)
         now.outcome.new_runs.append(run)
@@ -326,7 +352,8 @@ class Model:
         run = run or self._begin(now, automation, key)
         run.waits = run.due_ms = None
         percent = automation["flow"].get("holdoutPercent", 0)
-        if sticky_bucket(f"{automation['id']}/$holdout/{self.key_of(now.person)}", 10_000) < percent * 100:
+        whom = self.key_of(now.person) if now.person is not self.nobody else event.id
+        if sticky_bucket(f"{automation['id']}/$holdout/{whom}", 10_000) < percent * 100:
             self._hold_out(now, automation, event, run)
             return
         self.record(now, automation, event, "fired", "entered")
@@ -375,7 +402,7 @@ class Model:
     def come_to_the_end(self, now: Now, run: Going) -> None:
         """End a run, or let it wait for its goal."""
         goal = self.in_force(run)["flow"].get("goal")
-        if goal is not None and not run.is_goal_reached:
+        if goal is not None and not run.is_goal_reached and now.person is not self.nobody:
             until_ms = run.entered_ms + goal["withinSeconds"] * 1000
             if until_ms > now.at_ms:
                 run.waits, run.due_ms = ("goal", "$goal"), until_ms
@@ -392,8 +419,14 @@ class Model:
 
     def count_message(self, now: Now, automation: Json) -> None:
         flow = automation["flow"]
+        if now.person is self.nobody:
+            return
         now.is_touched = True
         now.person.messages.append((now.at_ms, flow.get("channel"), tuple(flow.get("tags", ()))))
+
+
+def _listens(automation: Json, kind: str) -> bool:
+    return any(trigger.get("eventType") == kind for trigger in automation["flow"]["triggers"])
 
 
 def _is_changed(person: Person, trigger: Json, changed: set[str]) -> bool:

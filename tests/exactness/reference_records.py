@@ -25,7 +25,7 @@ class Happened:
 
 @dataclass(kw_only=True)
 class Person:
-    """Somebody, with all that ever happened to them."""
+    """Somebody, with all that ever happened to them. Nobody has no name, and only firings."""
 
     user: str
     attributes: Json = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Going:
     automation: str
     version: int
     key: str
-    user: str
+    user: str  #: "" for an event without a user
     entered_ms: int
     event: Happened
     order: int
@@ -57,6 +57,15 @@ class Going:
     is_goal_reached: bool = False
     answers: Json = field(default_factory=dict)
     id: str | None = None  #: the real one's, once it is known
+
+
+@dataclass(kw_only=True)
+class Told:
+    """What is not for the model to say: it is told by the real thing, and only checks whether it may be so."""
+
+    moves: dict[str, bool] = field(default_factory=dict)  #: segments that time moved
+    merged_into: str | None = None  #: whom a merge ended in: a node may not know yet that this one was merged, too
+    names: list[str] = field(default_factory=list)  #: the ids of the runs that begin, which chance may go by
 
 
 @dataclass(kw_only=True)
@@ -77,7 +86,7 @@ class Now:
     at_ms: int
     person: Person
     event: Happened
-    moves: dict[str, bool]  #: segments that time moved, as the real thing says
+    told: Told
     outcome: Outcome
     is_touched: bool = False  #: whether anything of the profile is other than before: then all segments are looked at
     changed: set[str] = field(default_factory=set)

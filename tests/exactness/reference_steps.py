@@ -119,7 +119,8 @@ class Steps:
             self._model.count_message(now, automation)
 
     def _share(self, now: Now, run: Going, step: Json) -> list[Json]:
-        seed = f"{run.automation}/{step['name']}/{self._model.key_of(now.person)}"
+        whom = self._model.key_of(now.person) if now.person is not self._model.nobody else run.id
+        seed = f"{run.automation}/{step['name']}/{whom}"
         drawn, reached = sticky_bucket(seed, 10_000), 0.0
         for share in step["shares"]:
             reached += share["percent"] * 100

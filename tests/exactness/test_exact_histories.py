@@ -116,7 +116,8 @@ def go_through(opened: OpenStore, rules: list[Json], history: list[Move], named:
     try:
         asyncio.run(_go_through(opened, rules, history))
     except BaseException:
-        note(as_test(named, rules, history))
+        if named:  # a pasted one is there already
+            note(as_test(named, rules, history))
         raise
 
 
