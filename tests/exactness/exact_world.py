@@ -11,7 +11,7 @@ from reference_model import Model
 
 from posthorn import ids
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
-from posthorn.engine.listening import changed_type
+from posthorn.engine.listening import call_type, changed_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.ports import Store
 from posthorn.engine.profiles import automation_profile, profile_of
@@ -84,6 +84,8 @@ class ExactWorld:
         if not isinstance(move, Happen | Merge):
             await self._come_in()
         match move:
+            case Happen(type="call"):
+                await self._call(move)
             case Happen():
                 changes = msgspec.convert(move.changes, ProfileChange) if move.changes else None
                 data = {"n": move.n, "k": move.k}
@@ -101,6 +103,12 @@ class ExactWorld:
                 await self._edit(move)
             case Switch():
                 await self._switch(move)
+
+    async def _call(self, move: Happen) -> None:
+        """Let somebody into an automation that is called, as the API does when it is enabled."""
+        for rule in self.rules.values():
+            if rule["flow"]["triggers"][0]["type"] == "call" and rule["enabled"] and move.user >= 0:
+                await self._append(f"u{move.user}", call_type(rule["id"]), {"n": move.n, "k": move.k}, None, 0)
 
     async def _cancel(self, number: int) -> None:
         """Cancel one of the runs that wait, if there are any."""

@@ -11,14 +11,17 @@ Json = dict[str, Any]
 T = TypeVar("T")
 HOUR = 3600
 DAY = 24 * HOUR
-TYPES = ("a", "b", "c", "cart", "pay", "bye", "hello")
+TYPES = ("a", "b", "c", "cart", "pay", "bye", "hello", "call")
 ZONES = ("Asia/Tokyo", "America/New_York", "Europe/Lisbon")
 URL = "https://example.test"
 
 CAPS: list[Json] = [
     {"most": 6, "period": "day"},
+    {"most": 4, "seconds": HOUR, "channel": "sms"},
     {"most": 2, "seconds": HOUR, "channel": "sms"},
+    {"most": 3, "period": "day", "channel": "sms"},
     {"most": 5, "period": "week", "tag": "promo"},
+    {"most": 3, "period": "day", "channel": "sms", "tag": "promo"},
 ]
 SEGMENTS: dict[str, Json] = {
     "seg_active": {"performed": {"event": "a", "atLeast": 2, "withinSeconds": 2 * HOUR}},

@@ -1,10 +1,14 @@
 """Random automations: one of each kind, with random conditions, eligibility and limits."""
 
+import json
 from typing import Any
 
 from random_histories import DAY, HOUR, URL, Dice
 
+from posthorn.testing.clock import START_MS
+
 Json = dict[str, Any]
+ABORTS = "{% if event.data.n >= 8 %}{% abort_message('enough') %}{% endif %}"
 _GOLD = {"segment": {"is": "in", "segment": "seg_gold"}}
 _CONDITIONS: tuple[Json | None, ...] = (
     None,
@@ -24,7 +28,20 @@ _ELIGIBILITY: tuple[Json, ...] = (
     {"type": "once_per_period", "period": "month"},
 )
 _KEYLESS = tuple(rule for rule in _ELIGIBILITY if rule["type"] != "once_per_key")
-KINDS = ("steps", "absence", "reply", "count", "enters", "gold", "emits", "emitted", "split", "leaves", "simple")
+KINDS = (
+    "steps",
+    "absence",
+    "reply",
+    "count",
+    "enters",
+    "gold",
+    "emits",
+    "emitted",
+    "split",
+    "leaves",
+    "simple",
+    "called",
+)
 
 
 def some_rules(dice: Dice, generation: int = 0) -> list[Json]:
@@ -62,6 +79,12 @@ def _automation(dice: Dice, name: str) -> Json:
         flow |= dice.pick(({}, {}, {"channel": "sms"}, {"tags": ["promo"]}, {"tags": ["promo"], "ignoresCaps": True}))
         flow |= dice.pick(({}, {}, {"holdoutPercent": 30}))
         flow |= {"inFlight": dice.pick(("stay", "move", "exit"))}
+        flow |= dice.pick(
+            ({}, {}, {"quietTime": {"start": "21:00", "end": "07:30", "spreadSeconds": dice.pick((0, 900))}})
+        )
+        flow |= dice.pick(({}, {}, {}, {"startsMs": _instant(dice)}, {"endsMs": _instant(dice)}))
+        if not is_keyless and dice.upto(2) == 2:
+            flow["steps"] = json.loads(json.dumps(flow["steps"]).replace(f'"{URL}', f'"{ABORTS}{URL}'))
     if name in ("steps", "reply", "absence"):
         flow |= dice.pick(({}, {"exitOn": ["bye"]}, {"exitOn": ["bye"], "exitKey": "{{ event.data.k }}"}))
         goal = {"eventType": "pay", "withinSeconds": 2 * HOUR}
@@ -76,6 +99,15 @@ def _automation(dice: Dice, name: str) -> Json:
     }
 
 
+def _instant(dice: Dice) -> int:
+    return START_MS + dice.pick((HOUR, 5 * HOUR, DAY, 5 * DAY, 40 * DAY)) * 1000
+
+
+def _called(dice: Dice) -> Json:
+    steps = [_send("called"), {"type": "wait", "name": "pause", "seconds": dice.pick((60, HOUR))}, _send("later")]
+    return {"triggers": [{"type": "call"}], "steps": steps}
+
+
 def _send(name: str, path: str | None = None) -> Json:
     url = f'{URL}/{path or name}/{{{{ profile.id | default: "nobody" }}}}/{{{{ counts.a.count | default: 0 }}}}'
     url += '?n={{ event.data.n | default: "-" }}&p={{ profile.attributes.plan | default: "none" }}'
@@ -83,7 +115,7 @@ def _send(name: str, path: str | None = None) -> Json:
 
 
 def _simple(_: Dice) -> Json:
-    send = f'{URL}/simple/{{{{ event.data.n | default: "-" }}}}/{{{{ counts.a.count | default: 0 }}}}'
+    send = ABORTS + f'{URL}/simple/{{{{ event.data.n | default: "-" }}}}/{{{{ counts.a.count | default: 0 }}}}'
     return {"triggers": [{"type": "event", "eventType": "a"}], "steps": [], "send": send}
 
 

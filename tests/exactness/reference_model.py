@@ -9,7 +9,7 @@ from typing import Any
 
 from reference_limits import is_capped, not_eligible
 from reference_records import Going, Happened, Json, Now, Outcome, Person, Told, absorb, counts_of
-from reference_rules import Facts, counts_in, holds, is_timed, looked_at, printed
+from reference_rules import AbortedError, Facts, counts_in, holds, is_timed, looked_at, printed
 from reference_steps import Steps
 
 from posthorn.calendars import sticky_bucket, zone
@@ -253,7 +253,7 @@ class Model:
 
     def _try_triggers(self, now: Now, automation: Json) -> None:
         kind = now.event.type
-        triggers = [one for one in automation["flow"]["triggers"] if one.get("eventType") == kind]
+        triggers = [one for one in automation["flow"]["triggers"] if _type_of(one, automation) == kind]
         fires = [one for one in triggers if one["type"] != "count" or self._is_nth(now, one)]
         if fires:
             self._try(now, automation, fires[0])
@@ -268,7 +268,12 @@ class Model:
 
     def _try(self, now: Now, automation: Json, trigger: Json) -> None:
         facts = self.facts(now, now.event)
-        if automation["conditions"] is not None and not holds(automation["conditions"], facts):
+        flow = automation["flow"]
+        if now.at_ms < flow.get("startsMs", now.at_ms):
+            self.record(now, automation, now.event, "not_eligible", "not_started")
+        elif now.at_ms >= flow.get("endsMs", now.at_ms + 1):
+            self.record(now, automation, now.event, "not_eligible", "ended")
+        elif automation["conditions"] is not None and not holds(automation["conditions"], facts):
             self.record(now, automation, now.event, "not_matched", "condition_failed")
         elif trigger["type"] == "absence" and now.person is self.nobody:
             self.record(now, automation, now.event, "not_eligible", "no_user")
@@ -342,7 +347,11 @@ class Model:
             if self.is_capped(now, automation):
                 self.record(now, automation, event, "not_eligible", "capped")
                 return
-            now.outcome.urls.append(printed(automation["send"], self.facts(now, event)))
+            try:
+                now.outcome.urls.append(printed(automation["send"], self.facts(now, event)))
+            except AbortedError:
+                self.record(now, automation, event, "not_eligible", "aborted")
+                return
             self.record(now, automation, event, "fired", "matched")
             self.count_message(now, automation)
         if rule["type"] != "always":
@@ -426,7 +435,12 @@ class Model:
 
 
 def _listens(automation: Json, kind: str) -> bool:
-    return any(trigger.get("eventType") == kind for trigger in automation["flow"]["triggers"])
+    return any(_type_of(trigger, automation) == kind for trigger in automation["flow"]["triggers"])
+
+
+def _type_of(trigger: Json, automation: Json) -> str | None:
+    """Name the events that a trigger listens to."""
+    return f"$call/{automation['id']}" if trigger["type"] == "call" else trigger.get("eventType")
 
 
 def _is_changed(person: Person, trigger: Json, changed: set[str]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 _PRINTED = re.compile(r"\{\{ ([a-z_A-Z.]+)(?: \| default: (\"[^\"]*\"|\d+))? \}\}")
+_ABORTS = re.compile(r"\{% if event\.data\.n >= (\d+) %\}\{% abort_message\('enough'\) %\}\{% endif %\}")
 
 
 @dataclass(kw_only=True)
@@ -25,8 +26,17 @@ def found(path: str, seen: Any) -> Any:
     return seen
 
 
+class AbortedError(Exception):
+    """A template says that nothing is to be sent."""
+
+
 def printed(template: str, facts: Facts) -> str:
     """Print a template."""
+    aborts = _ABORTS.match(template)
+    if aborts is not None:
+        if found("event.data.n", facts.seen) >= int(aborts[1]):
+            raise AbortedError
+        template = template[aborts.end() :]
 
     def value(match: re.Match[str]) -> str:
         here = found(match[1], facts.seen)

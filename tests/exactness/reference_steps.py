@@ -1,12 +1,13 @@
 """The reference model's steps: a run has a list of steps that are still to be done, and does them one by one."""
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reference_records import DEEPEST, Going, Happened, Json, Now
-from reference_rules import holds, printed
+from reference_rules import AbortedError, holds, printed
 
-from posthorn.calendars import at_local_time, sticky_bucket
+from posthorn.calendars import QuietHours, TimeOfDay, at_local_time, release_ms, sticky_bucket, sticky_fraction
 
 if TYPE_CHECKING:
     from reference_model import Model
@@ -59,14 +60,18 @@ class Steps:
             rest = step.get("onEvent", []) + rest
         elif step["type"] == "wait_for_event":
             rest = step.get("onTimeout", []) + rest
+        is_released = run.waits is not None and run.waits[0] == "quiet"
         run.waits = run.due_ms = None
-        self.go(now, run, rest)
+        self.go(now, run, [step, *rest] if is_released else rest, is_released=is_released)
 
-    def go(self, now: Now, run: Going, steps: list[Json]) -> None:
-        """Do steps until the run waits or is over."""
+    def go(self, now: Now, run: Going, steps: list[Json], *, is_released: bool = False) -> None:
+        """Do steps until the run waits or is over; one that quiet hours held back is not held back again."""
         todo = list(steps)
         while todo:
             step = todo.pop(0)
+            if step["type"] in ("send", "send_all") and not is_released and self._is_quiet(now, run, step):
+                return
+            is_released = False
             todo = self._do(now, run, step) + todo
             if run.state != "active" or run.waits is not None:
                 return
@@ -101,6 +106,19 @@ class Steps:
                 self._model.end(run, "exited")
         return []
 
+    def _is_quiet(self, now: Now, run: Going, step: Json) -> bool:
+        quiet = self._model.in_force(run)["flow"].get("quietTime")
+        if quiet is None:
+            return False
+        span = QuietHours(start=TimeOfDay.parse(quiet["start"]), end=TimeOfDay.parse(quiet["end"]))
+        chance = sticky_fraction(f"{run.id}/quiet")
+        zone, spread = self._model.zone_of(now.person), quiet["spreadSeconds"]
+        until_ms = release_ms(now.at_ms, span, zone, jitter=chance, spread_seconds=spread)
+        if until_ms is None:
+            return False
+        run.waits, run.due_ms = ("quiet", step["name"]), until_ms
+        return True
+
     def _filled_in(self, changes: Json, facts: Any) -> Json:
         filled = {
             name: printed(value, facts) if isinstance(value, str) else value
@@ -115,8 +133,9 @@ class Steps:
             return
         facts = self._model.facts(now, run.event, run)
         for send in step.get("sends", [step]):
-            now.outcome.urls.append(printed(send["send"]["url"], facts))
-            self._model.count_message(now, automation)
+            with suppress(AbortedError):
+                now.outcome.urls.append(printed(send["send"]["url"], facts))
+                self._model.count_message(now, automation)
 
     def _share(self, now: Now, run: Going, step: Json) -> list[Json]:
         whom = self._model.key_of(now.person) if now.person is not self._model.nobody else run.id
