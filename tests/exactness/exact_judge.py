@@ -12,7 +12,7 @@ from posthorn.engine.journal import DecisionQuery, DeliveryQuery
 from posthorn.engine.people import EventContext, ProfileQuery
 from posthorn.engine.ports import Store
 from posthorn.engine.profiles import shared_profile
-from posthorn.engine.records import Decided, EligibilityKey, Event, OutgoingRequest, Recall
+from posthorn.engine.records import Decided, EligibilityKey, Event, NewDelivery, OutgoingRequest, Recall
 from posthorn.engine.runs import Run, RunQuery, RunState, Timer, TimerKind
 from posthorn.testing.factories import WORKSPACE
 
@@ -29,6 +29,8 @@ class Judge:
         self.lines: dict[str, str] = {}  #: by run of nobody: the line that it is in
         self.decisions: set[str] = set()
         self.deliveries: set[str] = set()
+        self.asked: dict[str, NewDelivery] = {}  #: deliveries whose answers runs wait for
+        self.answers: dict[str, Any] = {}
         self.works = 0
 
     def appended(self, event: Event) -> None:
@@ -61,6 +63,9 @@ class Judge:
             msgspec.json.decode(one.rendered.shown, type=OutgoingRequest).url for one in real.deliveries if one.rendered
         ]
         self._same("requests", urls, outcome.urls, real)
+        for number, run, send in outcome.asked:
+            delivery = real.deliveries[number]
+            run.pending[delivery.id], self.asked[delivery.id] = send, delivery
         self.decisions.update(one.id for one in real.decisions)
         self.deliveries.update(one.id for one in real.deliveries)
         self._compare_runs(real, outcome)
@@ -90,6 +95,9 @@ class Judge:
             if run.state != "cancelled":  # a run that a new version ended learns of it when it wakes
                 assert run.due_ms == work.due_ms, f"{run} was woken at {work.due_ms}"
             return self.model.wake(run, user, now_ms, told)
+        if work.kind is TimerKind.ANSWER:
+            delivery = msgspec.json.decode(work.data)["delivery"]
+            return self.model.answer(self.runs[work.about], delivery, self.answers[delivery], user, now_ms, told)
         if work.kind is TimerKind.LOOK:
             return self.model.look(self.runs[work.about], user, now_ms, told)
         assert work.kind is TimerKind.SEGMENTS
@@ -161,6 +169,12 @@ class Judge:
                 assert run.profile == self.lines.get(run.id, self.model.prefix + self.runs[run.id].user)
         late = [run for run in self.runs.values() if run.due_ms is not None and run.due_ms <= now_ms]
         assert late == [], "it should have gone on"
+        untold = [
+            run
+            for run in self.runs.values()
+            if run.state == "active" and not self.answers.keys().isdisjoint(run.pending)
+        ]
+        assert untold == [], "it should have been told of an answer"
         for kept, query, seen in (
             (store.decisions, DecisionQuery, self.decisions),
             (store.deliveries, DeliveryQuery, self.deliveries),

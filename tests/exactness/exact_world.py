@@ -5,20 +5,22 @@ from typing import Any
 import msgspec
 from exact_judge import Judge
 from exact_nodes import Died, Node, SteadyIds, SteppingClock
-from random_histories import CAPS, SEGMENTS, Cancel, Decide, Edit, Happen, Merge, Move, Pass, Switch
+from random_histories import CAPS, SEGMENTS, Answer, Cancel, Decide, Edit, Happen, Merge, Move, Pass, Switch
 from random_rules import varied
 from reference_model import Model
 
 from posthorn import ids
+from posthorn.engine.cluster import Stage
 from posthorn.engine.flows import Eligibility, EventTrigger, Flow, SendStep
 from posthorn.engine.listening import call_type, changed_type
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.ports import Store
 from posthorn.engine.profiles import automation_profile, profile_of
-from posthorn.engine.records import Append
+from posthorn.engine.records import GONE_PAYLOAD, Append, DeliveryState, DeliveryWork, Trigger
 from posthorn.engine.resources import Automation, AutomationVersion, Cap, Segment, Workspace
+from posthorn.engine.settlements import delivered
 from posthorn.engine.shards import SHARDS
-from posthorn.testing.factories import WORKSPACE, an_event
+from posthorn.testing.factories import WORKSPACE, an_attempt, an_event
 
 Json = dict[str, Any]
 _LAPSE_MS = 16_000  # longer than a lease
@@ -79,7 +81,7 @@ class ExactWorld:
         for node in (*self.nodes, *self.nodes):
             await node.ownership.renew(names)
 
-    async def go_through(self, move: Move) -> None:
+    async def go_through(self, move: Move) -> None:  # noqa: C901 - one case for each kind of move
         """Make one move. Events that come one after the other come in together."""
         if not isinstance(move, Happen | Merge):
             await self._come_in()
@@ -101,6 +103,8 @@ class ExactWorld:
                 await self._decide(move)
             case Edit():
                 await self._edit(move)
+            case Answer():
+                await self._answer(move)
             case Switch():
                 await self._switch(move)
 
@@ -118,6 +122,35 @@ class ExactWorld:
             line = self.judge.lines.get(run.id or "")
             await self._append(run.user, "run.cancelled", {}, None, 0, cancels=(run.id or "",), line=line)
             await self._come_in()
+
+    async def _answer(self, move: Answer) -> None:
+        """End one of the deliveries whose answers are awaited, if there are any."""
+        if not self.judge.asked:
+            return
+        name = list(self.judge.asked)[move.number % len(self.judge.asked)]
+        delivery = self.judge.asked.pop(name)
+        if not move.status:
+            self.judge.answers[name] = {"state": "cancelled", "status": 0}
+            assert await self.store.cancel(name, "by hand")
+            return
+        now_ms = self.clock.now_ms()
+        state = DeliveryState.DELIVERED if move.status == 200 else DeliveryState.EXHAUSTED
+        self.judge.answers[name] = {"state": state.value, "status": move.status}
+        until_ms = now_ms + _LAPSE_MS
+        leases = await self.store.lease("sender", Stage.DELIVER, now_ms=now_ms, until_ms=until_ms, most=SHARDS)
+        epochs = {lease.shard: lease.epoch for lease in leases}
+        fields = {"id": name, "shard": delivery.shard, "endpoint": delivery.endpoint, "event": delivery.event}
+        work = DeliveryWork(
+            **fields,
+            due_ms=delivery.due_ms,
+            attempts=0,
+            step=0,
+            trigger=Trigger.SCHEDULED,
+            payload=GONE_PAYLOAD,
+            rendered=delivery.rendered,
+        )
+        attempt = an_attempt(work, state=state, response_status=move.status, response_body=None, started_ms=now_ms)
+        assert await self.store.settle([delivered(work, epochs[work.shard], attempt)]) == [True]
 
     async def _append(
         self,

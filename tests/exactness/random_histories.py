@@ -105,7 +105,14 @@ class Switch(Struct, frozen=True):
     automation: int
 
 
-Move = Happen | Merge | Cancel | Pass | Decide | Edit | Switch
+class Answer(Struct, frozen=True):
+    """One of the requests that runs wait for is answered for good; status 0 cancels it."""
+
+    number: int
+    status: int
+
+
+Move = Happen | Merge | Cancel | Pass | Decide | Edit | Switch | Answer
 ACCIDENTS = ("dies before", "dies after", "store away", "loses shards", "meanwhile")
 
 
@@ -121,9 +128,9 @@ def a_move(dice: Dice, users: int, automations: int, first: int = 0) -> Move:
     if drawn < 91:
         accident = dice.pick(("",) * 8 + ACCIDENTS)
         return Decide(dice.upto(1), dice.pick((256, 1, 2, 3, 7, 20)), accident)
-    if drawn == 91:
-        return Cancel(dice.upto(20))
-    if drawn < 94:
+    if drawn < 93:
+        return Cancel(dice.upto(20)) if dice.upto(2) == 2 else Answer(dice.upto(9), dice.pick((200, 500, 0)))
+    if drawn < 96:
         return Merge(first + dice.upto(users - 1), first + dice.upto(users - 1))
     return _a_change(dice, dice.upto(automations - 1))
 

@@ -41,6 +41,7 @@ KINDS = (
     "leaves",
     "simple",
     "called",
+    "asks",
 )
 
 
@@ -66,7 +67,7 @@ def _varied_step(step: Json, variation: int) -> Json:
     if step["type"] == "wait_for_event":
         return step | {"eventTypes": (["b"], ["b", "c"], ["pay"], ["bye"])[variation]}
     if step["type"] == "send":
-        return _send(step["name"], f"{step['name']}-{variation}")
+        return step | {"send": _send(step["name"], f"{step['name']}-{variation}")["send"]}
     return step
 
 
@@ -146,6 +147,18 @@ def _coupons() -> Json:
         "name": "all",
         "sends": [{name: send[name] for name in ("name", "send")} for send in sends],
     }
+
+
+def _asks(dice: Dice) -> Json:
+    asks = [_send(name) | {"waitForAnswer": True} for name in ("ask", "other")]
+    both = {
+        "type": "send_all",
+        "name": "both",
+        "sends": [{n: s for n, s in ask.items() if n != "type"} for ask in asks],
+    }
+    answer = 'told/{{ steps.ask.status | default: 1 }}/{{ steps.ask.state | default: "-" }}'
+    steps = [dice.pick((asks[0], both)), _send("told", answer)]
+    return {"triggers": [{"type": "event", "eventType": dice.pick(("b", "c"))}], "steps": steps}
 
 
 def _reply(dice: Dice) -> Json:

@@ -131,6 +131,13 @@ class Model:
         self._tell(now)
         return outcome
 
+    def answer(self, run: Going, delivery: str, answer: Json, user: str, at_ms: int, told: Told) -> Outcome:
+        """Give a run the answer to a request; with the last one that it waits for it goes on."""
+        if run.state != "active" or delivery not in run.pending:
+            return Outcome(moved_to=self.gone_to(user))
+        run.answers = {**run.answers, run.pending.pop(delivery): answer}
+        return self.wake(None if run.pending else run, user, at_ms, told)
+
     def look(self, run: Going, user: str, at_ms: int, told: Told) -> Outcome:
         """Let a run go on that only a paused automation held."""
         return self.wake(run if run.is_held else None, user, at_ms, told)

@@ -55,6 +55,7 @@ class Going:
     due_ms: int | None = None
     is_held: bool = False  #: what it waited for is there, and its automation is paused
     is_goal_reached: bool = False
+    pending: dict[str, str] = field(default_factory=dict)  #: deliveries whose answers it waits for, and their sends
     answers: Json = field(default_factory=dict)
     id: str | None = None  #: the real one's, once it is known
 
@@ -74,6 +75,7 @@ class Outcome:
 
     decisions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
+    asked: list[tuple[int, Going, str]] = field(default_factory=list)  #: which of them a run waits for, and its send
     events: list[Happened] = field(default_factory=list)  #: without ids
     new_runs: list[Going] = field(default_factory=list)
     moved_to: str | None = None

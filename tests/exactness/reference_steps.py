@@ -136,6 +136,9 @@ class Steps:
             with suppress(AbortedError):
                 now.outcome.urls.append(printed(send["send"]["url"], facts))
                 self._model.count_message(now, automation)
+                if send.get("waitForAnswer"):
+                    now.outcome.asked.append((len(now.outcome.urls) - 1, run, send["name"]))
+                    run.waits, run.due_ms = ("answer", step["name"]), None
 
     def _share(self, now: Now, run: Going, step: Json) -> list[Json]:
         whom = self._model.key_of(now.person) if now.person is not self._model.nobody else run.id
