@@ -4,27 +4,23 @@ It knows the rules as JSON, as people write them, and shares no code with `posth
 sticky hash, which have tests of their own. It is told in which order the work was done, and does the same.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from reference_limits import is_capped, not_eligible
+from reference_people import People
 from reference_records import Going, Happened, Json, Now, Outcome, Person, Told, absorb, counts_of
 from reference_rules import AbortedError, Facts, counts_in, holds, is_timed, looked_at, printed
 from reference_steps import Steps
+from reference_triggers import is_changed, is_moved, listens, type_of
 
-from posthorn.calendars import sticky_bucket, zone
+from posthorn.calendars import sticky_bucket
 
 
-class Model:
+class Model(People):
     """People, rules and runs."""
 
     def __init__(self, *, prefix: str, time_zone: str, caps: list[Json], segments: dict[str, Json]) -> None:
-        self.prefix = prefix  #: of a profile's key, before the user
-        self.time_zone = time_zone
+        super().__init__(prefix, time_zone)
         self.caps = caps
         self.segments = segments
-        self.people: dict[str, Person] = {}
-        self.nobody = Person(user="")  #: all events without a user share what is remembered
         self.rules: dict[str, list[Json]] = {}  #: by automation: its versions, the newest last
         self.runs: list[Going] = []
         self.steps = Steps(self)
@@ -69,7 +65,7 @@ class Model:
         person = self.people.setdefault(user, Person(user=user))
         now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome, is_touched=is_new)
         into = event.changes.get("mergeInto")
-        if into is not None and event.user == user and self._merge(now, into, told.merged_into):
+        if into is not None and event.user == user and self.merge(now, into, told.merged_into):
             return outcome
         if event.absorbs is not None:
             if event.absorbs != user:
@@ -92,7 +88,7 @@ class Model:
 
     def decide_for_nobody(self, event: Happened, is_shared: bool, at_ms: int, told: Told) -> Outcome:
         """Do what follows from an event without a user; in the one line of all of them where firings are remembered."""
-        listening = [one for one in self.enabled() if _listens(one, event.type)]
+        listening = [one for one in self.enabled() if listens(one, event.type)]
         outcome = Outcome()
         if not is_shared and any(one["eligibility"]["type"] != "always" for one in listening):
             outcome.moved_to = ""
@@ -117,7 +113,7 @@ class Model:
             self.people[run.user].runs.remove(run)
             person.runs.append(run)
             run.user = user
-        event = self._told(person, "profile.changed", at_ms)
+        event = self.told(person, "profile.changed", at_ms)
         now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome)
         kind, step = run.waits
         if self.holds(now, run):
@@ -155,13 +151,10 @@ class Model:
         person = self.people[user]
         if outcome.moved_to is not None:
             return outcome
-        event = self._told(person, "segment.changed", at_ms)
+        event = self.told(person, "segment.changed", at_ms)
         now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome)
         self._tell(now)
         return outcome
-
-    def _told(self, person: Person, kind: str, at_ms: int) -> Happened:
-        return Happened(id="", type=kind, data=None, occurred_ms=at_ms, received_ms=at_ms, user=person.user)
 
     def _tell(self, now: Now) -> None:
         """Let automations react to what time or a run changed: it is an event, too."""
@@ -171,53 +164,6 @@ class Model:
         if now.changed or now.moved:
             now.outcome.events.append(now.event)
             self._react(now)
-
-    # ---- people ----
-
-    def change(self, now: Now, changes: Json) -> None:
-        """Change a profile; only sets, sums and time zones happen here."""
-        if now.person is self.nobody:
-            return
-        person, before = now.person, dict(now.person.attributes)
-        others = (person.zone, person.subscriptions)
-        person.subscriptions = person.subscriptions | changes.get("subscriptions", {})
-        person.attributes.update(changes.get("set", {}))
-        for name, amount in changes.get("increment", {}).items():
-            person.attributes[name] = person.attributes.get(name, 0) + amount
-        person.zone = changes.get("timeZone") or person.zone
-        now.is_touched |= person.attributes != before or (person.zone, person.subscriptions) != others
-        now.changed |= {name for name, value in person.attributes.items() if before.get(name) != value}
-
-    def gone_to(self, user: str) -> str | None:
-        """Say who somebody is now. Of two that were merged into each other the first by name lives on."""
-        person = self.people.get(user)
-        if person is None or person.merged_into is None:
-            return None
-        other = self.people.get(person.merged_into)
-        is_circle = other is not None and other.merged_into == user
-        return None if is_circle and user < person.merged_into else person.merged_into
-
-    def _merge(self, now: Now, into: str, merged_into: str | None) -> bool:
-        """End a profile in favour of another one; False when that one is this one already."""
-        chain = [into]
-        while (following := self.gone_to(chain[-1])) is not None and following not in chain:
-            chain.append(following)
-        end = merged_into if merged_into in chain else chain[-1]
-        if end == now.person.user:
-            return False
-        now.person.merged_into = end
-        now.person.segments = set()
-        told = self._told(now.person, "profile.merged", now.at_ms)
-        told.user, told.absorbs, told.occurred_ms = end, now.person.user, now.event.occurred_ms
-        told.received_ms = now.event.received_ms  # before what came in since then for the other one
-        now.outcome.events.append(told)
-        return True
-
-    def key_of(self, person: Person) -> str:
-        return f"{self.prefix}{person.user}"
-
-    def zone_of(self, person: Person) -> Any:
-        return zone(person.zone or self.time_zone)
 
     def facts(self, now: Now, event: Happened, run: Going | None = None) -> Facts:
         """Gather what conditions and templates see."""
@@ -240,7 +186,7 @@ class Model:
     # ---- segments ----
 
     def is_in(self, person: Person, segment: str, at_ms: int) -> bool:
-        nobody = self._told(person, "", at_ms)
+        nobody = self.told(person, "", at_ms)
         now = Now(at_ms=at_ms, person=person, event=nobody, told=Told(), outcome=Outcome())
         return holds(self.segments[segment], self.facts(now, nobody))
 
@@ -260,7 +206,7 @@ class Model:
 
     def _try_triggers(self, now: Now, automation: Json) -> None:
         kind = now.event.type
-        triggers = [one for one in automation["flow"]["triggers"] if _type_of(one, automation) == kind]
+        triggers = [one for one in automation["flow"]["triggers"] if type_of(one, automation) == kind]
         fires = [one for one in triggers if one["type"] != "count" or self._is_nth(now, one)]
         if fires:
             self._try(now, automation, fires[0])
@@ -298,10 +244,10 @@ class Model:
             if not changed and not moved:
                 return
             for automation in self.enabled():
-                found = [one for one in automation["flow"]["triggers"] if _is_changed(now.person, one, changed)]
+                found = [one for one in automation["flow"]["triggers"] if is_changed(now.person, one, changed)]
                 self._try_once(now, automation, found)
             for automation in self.enabled():
-                found = [one for one in automation["flow"]["triggers"] if _is_moved(one, moved)]
+                found = [one for one in automation["flow"]["triggers"] if is_moved(one, moved)]
                 self._try_once(now, automation, found)
 
     def _try_once(self, now: Now, automation: Json, found: list[Json]) -> None:
@@ -439,22 +385,3 @@ class Model:
             return
         now.is_touched = True
         now.person.messages.append((now.at_ms, flow.get("channel"), tuple(flow.get("tags", ()))))
-
-
-def _listens(automation: Json, kind: str) -> bool:
-    return any(_type_of(trigger, automation) == kind for trigger in automation["flow"]["triggers"])
-
-
-def _type_of(trigger: Json, automation: Json) -> str | None:
-    """Name the events that a trigger listens to."""
-    return f"$call/{automation['id']}" if trigger["type"] == "call" else trigger.get("eventType")
-
-
-def _is_changed(person: Person, trigger: Json, changed: set[str]) -> bool:
-    if trigger["type"] != "attribute" or trigger["attribute"] not in changed:
-        return False
-    return "to" not in trigger or person.attributes.get(trigger["attribute"]) in trigger["to"]
-
-
-def _is_moved(trigger: Json, moved: Iterable[tuple[str, bool]]) -> bool:
-    return trigger["type"] == "segment" and (trigger["segment"], trigger.get("moves", "enters") == "enters") in moved
