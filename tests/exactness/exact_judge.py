@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from reference_model import Model
-from reference_records import Going, Happened, Outcome, Told, counts_of
+from reference_records import Counted, Going, Happened, Outcome, Told, counts_of
 from reference_rules import is_timed
 
 from posthorn.decide.footprints import track_of
@@ -31,6 +31,8 @@ class Judge:
         self.deliveries: set[str] = set()
         self.asked: dict[str, NewDelivery] = {}  #: deliveries whose answers runs wait for
         self.answers: dict[str, Any] = {}
+        self.counted: dict[str, Counted] = {}  #: deliveries that eligibility counts
+        self.received: dict[str, int] = {}  #: and when they were received
         self.works = 0
 
     def appended(self, event: Event) -> None:
@@ -66,6 +68,9 @@ class Judge:
         for number, run, send in outcome.asked:
             delivery = real.deliveries[number]
             run.pending[delivery.id], self.asked[delivery.id] = send, delivery
+        for number, counted in outcome.counted:
+            delivery = real.deliveries[number]
+            self.counted[delivery.id], self.asked[delivery.id] = counted, delivery
         self.decisions.update(one.id for one in real.decisions)
         self.deliveries.update(one.id for one in real.deliveries)
         self._compare_runs(real, outcome)
@@ -84,6 +89,7 @@ class Judge:
             moves={one.segment: one.is_in for one in real.memberships},
             merged_into=into[0] if into else None,
             names=[run.id for run in real.runs if run.id not in self.runs],
+            ended=frozenset(run.id for run in real.runs if run.id in self.runs and _has_learnt(self.runs[run.id], run)),
         )
         if not isinstance(work, Timer) and not user:
             is_shared = work.profile == shared_profile(WORKSPACE)
@@ -95,13 +101,22 @@ class Judge:
             if run.state != "cancelled":  # a run that a new version ended learns of it when it wakes
                 assert run.due_ms == work.due_ms, f"{run} was woken at {work.due_ms}"
             return self.model.wake(run, user, now_ms, told)
-        if work.kind is TimerKind.ANSWER:
-            delivery = msgspec.json.decode(work.data)["delivery"]
-            return self.model.answer(self.runs[work.about], delivery, self.answers[delivery], user, now_ms, told)
+        if work.kind in (TimerKind.ANSWER, TimerKind.RECEIPT):
+            return self._heard(work, user, now_ms, told)
         if work.kind is TimerKind.LOOK:
             return self.model.look(self.runs[work.about], user, now_ms, told)
         assert work.kind is TimerKind.SEGMENTS
         return self.model.time_passes(user, now_ms, told)
+
+    def _heard(self, work: Timer, user: str, now_ms: int, told: Told) -> Outcome:
+        """Do what follows when a request has ended."""
+        delivery = msgspec.json.decode(work.data)["delivery"]
+        outcome = Outcome(moved_to=self.model.gone_to(user))
+        if outcome.moved_to is None and delivery in self.counted:
+            self.model.receive(self.counted[delivery], self.received.get(delivery), user)
+        if work.kind is TimerKind.RECEIPT:
+            return outcome
+        return self.model.answer(self.runs[work.about], delivery, self.answers[delivery], user, now_ms, told)
 
     def _same(self, what: str, real: Any, expected: Any, decided: Decided) -> None:
         if real != expected:
@@ -207,9 +222,11 @@ class Judge:
             for automation, key, at_ms in person.firings:
                 name = EligibilityKey(automation=automation, profile=profile, key=key)
                 fired.setdefault(name, []).append(at_ms)
+            for automation, key in person.given_back:
+                fired.setdefault(EligibilityKey(automation=automation, profile=profile, key=key), [])
         kept = (await store.recall(Recall(firings=frozenset(fired)))).firings
         for name, times in fired.items():
-            assert (kept[name].times, kept[name].last_ms) == (len(times), max(times)), name
+            assert (kept[name].times, kept[name].last_ms) == (len(times), max(times, default=0)), name
 
 
 async def _all(ask: Any, query: Any, rows: str) -> list[Any]:
@@ -220,6 +237,11 @@ async def _all(ask: Any, query: Any, rows: str) -> list[Any]:
         found += getattr(page, rows)
         if not getattr(page, rows) or (page.done if rows == "rows" else not page.more):
             return found
+
+
+def _has_learnt(going: Going, run: Run) -> bool:
+    """Tell whether a run learns now that a new version ended it."""
+    return going.owes and run.state is not RunState.ACTIVE
 
 
 def _happened(event: Event) -> Happened:

@@ -136,6 +136,8 @@ class ExactWorld:
         now_ms = self.clock.now_ms()
         state = DeliveryState.DELIVERED if move.status == 200 else DeliveryState.EXHAUSTED
         self.judge.answers[name] = {"state": state.value, "status": move.status}
+        if move.status == 200:
+            self.judge.received[name] = now_ms
         until_ms = now_ms + _LAPSE_MS
         leases = await self.store.lease("sender", Stage.DELIVER, now_ms=now_ms, until_ms=until_ms, most=SHARDS)
         epochs = {lease.shard: lease.epoch for lease in leases}

@@ -26,6 +26,10 @@ _ELIGIBILITY: tuple[Json, ...] = (
     {"type": "once_per_period", "period": "day"},
     {"type": "once_per_period", "period": "week"},
     {"type": "once_per_period", "period": "month"},
+    {"type": "once", "countsFrom": "receipt"},
+    {"type": "once_per_key", "key": "{{ event.data.k }}", "countsFrom": "receipt"},
+    {"type": "again_after", "seconds": HOUR, "countsFrom": "receipt"},
+    {"type": "once_per_period", "period": "day", "countsFrom": "receipt"},
 )
 _KEYLESS = tuple(rule for rule in _ELIGIBILITY if rule["type"] != "once_per_key")
 KINDS = (

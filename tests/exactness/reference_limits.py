@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reference_records import Json, Now, Person
+from reference_records import Counted, Json, Now, Person
 
 from posthorn.calendars import WindowKind, window_start_ms
 
@@ -19,6 +19,26 @@ def not_eligible(person: Person, automation: Json, key: str, at_ms: int, zone: A
         since_ms = window_start_ms(WindowKind(rule["period"]), at_ms, zone)
         return "fired_recently" if max(fired) >= since_ms else None
     return "fired_before"
+
+
+def receive(person: Person, counted: Counted, received_ms: int | None) -> None:
+    """Count a request that somebody received at an instant, or did not."""
+    if received_ms is None:
+        give_back(person, counted)
+        return
+    mine = [one for one in person.firings if one[:2] == counted[:2]]
+    last_ms = max([one[2] for one in mine] + [received_ms, counted[2] + 1])
+    if mine:
+        person.firings.remove(max(mine, key=lambda one: one[2]))
+    person.firings.append((*counted[:2], last_ms))
+
+
+def give_back(person: Person, counted: Counted) -> None:
+    """Forget that somebody fired, unless something was received or they fired since."""
+    mine = [one for one in person.firings if one[:2] == counted[:2]]
+    if mine and max(one[2] for one in mine) == counted[2]:
+        person.firings = [one for one in person.firings if one[:2] != counted[:2]]
+        person.given_back.add(counted[:2])
 
 
 def is_capped(now: Now, automation: Json, caps: list[Json], zone: Any) -> bool:

@@ -22,7 +22,6 @@ class Model(People):
         self.caps = caps
         self.segments = segments
         self.rules: dict[str, list[Json]] = {}  #: by automation: its versions, the newest last
-        self.runs: list[Going] = []
         self.steps = Steps(self)
 
     # ---- what people configure ----
@@ -34,7 +33,7 @@ class Model(People):
         if len(versions) > 1 and automation["flow"].get("inFlight") == "exit":
             for run in self.runs:
                 if run.automation == automation["id"] and run.state == "active":
-                    self.end(run, "cancelled")
+                    run.state, run.waits, run.due_ms, run.owes = "cancelled", None, None, True
 
     def switch(self, automation: str) -> None:
         """Pause an automation, or let it go on when it was: that is no new version."""
@@ -61,6 +60,7 @@ class Model(People):
         outcome = Outcome(moved_to=self.gone_to(user))
         if outcome.moved_to is not None:
             return outcome
+        self.learn(told)
         is_new = user not in self.people
         person = self.people.setdefault(user, Person(user=user))
         now = Now(at_ms=at_ms, person=person, event=event, told=told, outcome=outcome, is_touched=is_new)
@@ -93,6 +93,7 @@ class Model(People):
         if not is_shared and any(one["eligibility"]["type"] != "always" for one in listening):
             outcome.moved_to = ""
             return outcome
+        self.learn(told)
         now = Now(at_ms=at_ms, person=self.nobody, event=event, told=told, outcome=outcome)
         for run in self.runs:
             if run.id in event.cancels and run.state == "active":
@@ -107,6 +108,7 @@ class Model(People):
         person = self.people[user] if user else self.nobody
         if outcome.moved_to is not None:
             return outcome
+        self.learn(told)
         if run is None or run.state != "active" or run.waits is None:
             return outcome
         if run.user != user:  # it is woken before its person is taken over
@@ -296,6 +298,7 @@ class Model(People):
             if run is not None:
                 self.end(run, "exited")
             return
+        counted = (automation["id"], key, event.received_ms) if rule.get("countsFrom") == "receipt" else None
         if automation["send"] is not None:
             if self.is_capped(now, automation):
                 self.record(now, automation, event, "not_eligible", "capped")
@@ -307,12 +310,20 @@ class Model(People):
                 return
             self.record(now, automation, event, "fired", "matched")
             self.count_message(now, automation)
+            if counted is not None:
+                now.outcome.counted.append((len(now.outcome.urls) - 1, counted))
+        else:
+            run = run or self._begin(now, automation, key)
+            run.waits = run.due_ms = None
+            run.counted = counted
+            self._let_go(now, automation, event, run)
+            if self.is_unreceived(run):
+                return
         if rule["type"] != "always":
             now.person.firings.append((automation["id"], key, event.received_ms))
-        if automation["send"] is not None:
-            return
-        run = run or self._begin(now, automation, key)
-        run.waits = run.due_ms = None
+
+    def _let_go(self, now: Now, automation: Json, event: Happened, run: Going) -> None:
+        """Let a run go its first steps, if its person is not to be held out."""
         percent = automation["flow"].get("holdoutPercent", 0)
         whom = self.key_of(now.person) if now.person is not self.nobody else event.id
         if sticky_bucket(f"{automation['id']}/$holdout/{whom}", 10_000) < percent * 100:
@@ -324,6 +335,7 @@ class Model(People):
     def _hold_out(self, now: Now, automation: Json, event: Happened, run: Going) -> None:
         self.record(now, automation, event, "not_eligible", "held_out")
         goal = automation["flow"].get("goal")
+        run.is_held_out = True
         if goal is None:
             self.end(run, "completed")
         else:
@@ -373,6 +385,7 @@ class Model(People):
 
     def end(self, run: Going, state: str) -> None:
         run.state, run.waits, run.due_ms = state, None, None
+        self.give_back(run)
 
     # ---- caps ----
 

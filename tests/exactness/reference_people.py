@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from reference_records import Happened, Json, Now, Person
+from reference_limits import give_back, receive
+from reference_records import Counted, Going, Happened, Json, Now, Person, Told
 
 from posthorn.calendars import zone
 
@@ -15,6 +16,7 @@ class People:
         self.time_zone = time_zone
         self.people: dict[str, Person] = {}
         self.nobody = Person(user="")  #: all events without a user share what is remembered
+        self.runs: list[Going] = []
 
     def change(self, now: Now, changes: Json) -> None:
         """Change a profile; only sets, sums and time zones happen here."""
@@ -29,6 +31,26 @@ class People:
         person.zone = changes.get("timeZone") or person.zone
         now.is_touched |= person.attributes != before or (person.zone, person.subscriptions) != others
         now.changed |= {name for name, value in person.attributes.items() if before.get(name) != value}
+
+    def receive(self, counted: Counted, received_ms: int | None, user: str) -> None:
+        """Count a request that was received, or ended without that."""
+        receive(self.people[user] if user else self.nobody, counted, received_ms)
+
+    def learn(self, told: Told) -> None:
+        """Let runs that a new version ended give back what nobody received."""
+        for run in self.runs:
+            if run.id in told.ended:
+                run.owes = False
+                self.give_back(run)
+
+    def is_unreceived(self, run: Going) -> bool:
+        """Tell whether a run is over and its person got nothing, where eligibility counts what is received."""
+        return run.state != "active" and run.counted is not None and not run.is_sent and not run.is_held_out
+
+    def give_back(self, run: Going) -> None:
+        """Let a run that is over give its person's place back when they got nothing."""
+        if self.is_unreceived(run):
+            give_back(self.people[run.user] if run.user else self.nobody, run.counted)
 
     def gone_to(self, user: str) -> str | None:
         """Say who somebody is now. Of two that were merged into each other the first by name lives on."""

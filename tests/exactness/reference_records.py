@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Json = dict[str, Any]
+Counted = tuple[str, str, int]  #: automation, key, when it was entered
 DEEPEST = 10  #: through how many automations an emitted event may come
 
 
@@ -35,6 +36,7 @@ class Person:
     events: list[Happened] = field(default_factory=list)
     messages: list[tuple[int, str | None, tuple[str, ...]]] = field(default_factory=list)  #: when, channel, tags
     firings: list[tuple[str, str, int]] = field(default_factory=list)  #: automation, key, when it was received
+    given_back: set[tuple[str, str]] = field(default_factory=set)  #: automation, key: by which they once got nothing
     segments: set[str] = field(default_factory=set)
     runs: "list[Going]" = field(default_factory=list)
 
@@ -57,6 +59,10 @@ class Going:
     is_goal_reached: bool = False
     pending: dict[str, str] = field(default_factory=dict)  #: deliveries whose answers it waits for, and their sends
     answers: Json = field(default_factory=dict)
+    counted: "Counted | None" = None  #: which firing its requests count for, where that is by receipt
+    is_sent: bool = False  #: a request of it was queued
+    is_held_out: bool = False
+    owes: bool = False  #: a new version ended it, and it learns of that when it is looked at
     id: str | None = None  #: the real one's, once it is known
 
 
@@ -67,6 +73,7 @@ class Told:
     moves: dict[str, bool] = field(default_factory=dict)  #: segments that time moved
     merged_into: str | None = None  #: whom a merge ended in: a node may not know yet that this one was merged, too
     names: list[str] = field(default_factory=list)  #: the ids of the runs that begin, which chance may go by
+    ended: frozenset[str] = frozenset()  #: the ids of those that learn that a new version ended them
 
 
 @dataclass(kw_only=True)
@@ -76,6 +83,7 @@ class Outcome:
     decisions: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     asked: list[tuple[int, Going, str]] = field(default_factory=list)  #: which of them a run waits for, and its send
+    counted: list[tuple[int, Counted]] = field(default_factory=list)  #: which of them count for eligibility
     events: list[Happened] = field(default_factory=list)  #: without ids
     new_runs: list[Going] = field(default_factory=list)
     moved_to: str | None = None
@@ -109,6 +117,7 @@ def absorb(person: Person, other: Person) -> None:
     person.events += other.events
     person.messages = sorted(person.messages + other.messages, key=lambda one: one[0])
     person.firings += other.firings
+    person.given_back |= other.given_back
     person.attributes = {**other.attributes, **person.attributes}
     person.subscriptions = {**other.subscriptions, **person.subscriptions}
     person.zone = person.zone or other.zone
@@ -116,3 +125,4 @@ def absorb(person: Person, other: Person) -> None:
         run.user = person.user
     person.runs += other.runs
     other.events, other.messages, other.firings, other.runs = [], [], [], []
+    other.given_back = set()

@@ -135,6 +135,9 @@ class Steps:
         for send in step.get("sends", [step]):
             with suppress(AbortedError):
                 now.outcome.urls.append(printed(send["send"]["url"], facts))
+                run.is_sent = True
+                if run.counted is not None:
+                    now.outcome.counted.append((len(now.outcome.urls) - 1, run.counted))
                 self._model.count_message(now, automation)
                 if send.get("waitForAnswer"):
                     now.outcome.asked.append((len(now.outcome.urls) - 1, run, send["name"]))
