@@ -3,8 +3,7 @@
 from typing import Any
 
 import msgspec
-import pytest
-from deciding_world import World
+from stored_world import StoredWorld
 
 from posthorn.engine.people import EventContext, ProfileChange
 from posthorn.engine.resources import Automation
@@ -15,12 +14,7 @@ NINE = {"type": "schedule", "cron": "0 9 * * *"}
 VIP = {"field": "profile.attributes.vip", "operator": "eq", "value": True}
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-async def scheduled(world: World, trigger: dict[str, Any] = NINE) -> Automation:
+async def scheduled(world: StoredWorld, trigger: dict[str, Any] = NINE) -> Automation:
     step = {"type": "send", "name": "send", "send": {"url": "https://example.test/{{ profile.id }}"}}
     automation = await world.flow(triggers=[trigger], steps=[step])
     await world.publish(automation)
@@ -28,22 +22,22 @@ async def scheduled(world: World, trigger: dict[str, Any] = NINE) -> Automation:
     return automation
 
 
-async def tell(world: World, user: str, **changes: Any) -> None:
+async def tell(world: StoredWorld, user: str, **changes: Any) -> None:
     context = EventContext(changes=ProfileChange(**changes))
     await world.happen(user=user, type="hello", context=msgspec.json.encode(context))
     await world.decide_all()
 
 
-async def pass_hours(world: World, hours: int) -> None:
+async def pass_hours(world: StoredWorld, hours: int) -> None:
     for _ in range(hours):
         await world.pass_time(HOUR)
 
 
-def users(world: World) -> list[str]:
+def users(world: StoredWorld) -> list[str]:
     return [url.rpartition("/")[2] for url in world.urls()]
 
 
-async def test_who_is_new_since_the_sweep_is_let_in_at_their_own_time(world: World) -> None:
+async def test_who_is_new_since_the_sweep_is_let_in_at_their_own_time(world: StoredWorld) -> None:
     await scheduled(world)  # 1 January 2026, 00:00 UTC: the sweep for nine o'clock went through
     await pass_hours(world, 6)
     await tell(world, "lisbon", time_zone="Europe/Lisbon")
@@ -57,7 +51,7 @@ async def test_who_is_new_since_the_sweep_is_let_in_at_their_own_time(world: Wor
     assert users(world) == ["lisbon", "chicago", "tokyo", "lisbon", "chicago"]
 
 
-async def test_who_comes_into_the_segment_since_the_sweep_is_let_in(world: World) -> None:
+async def test_who_comes_into_the_segment_since_the_sweep_is_let_in(world: StoredWorld) -> None:
     await world.segment("vip", VIP)
     await tell(world, "ann")
     await tell(world, "bob")
@@ -69,7 +63,7 @@ async def test_who_comes_into_the_segment_since_the_sweep_is_let_in(world: World
     assert sorted(users(world)) == ["ann", "new"]
 
 
-async def test_coming_back_into_the_segment_later_in_the_day_lets_nobody_in_twice(world: World) -> None:
+async def test_coming_back_into_the_segment_later_in_the_day_lets_nobody_in_twice(world: StoredWorld) -> None:
     await world.segment("vip", VIP)
     await tell(world, "ann", set={"vip": True})
     await scheduled(world, NINE | {"segment": "seg_vip"})
@@ -81,7 +75,7 @@ async def test_coming_back_into_the_segment_later_in_the_day_lets_nobody_in_twic
     assert users(world) == ["ann"]
 
 
-async def test_who_moves_before_their_time_is_let_in_by_the_new_clock(world: World) -> None:
+async def test_who_moves_before_their_time_is_let_in_by_the_new_clock(world: StoredWorld) -> None:
     await tell(world, "ann", time_zone="Europe/Lisbon")
     await scheduled(world)
     await pass_hours(world, 3)
@@ -92,7 +86,7 @@ async def test_who_moves_before_their_time_is_let_in_by_the_new_clock(world: Wor
     assert users(world) == ["ann"]
 
 
-async def test_who_moves_west_after_their_time_is_not_let_in_twice(world: World) -> None:
+async def test_who_moves_west_after_their_time_is_not_let_in_twice(world: StoredWorld) -> None:
     await tell(world, "ann", time_zone="Europe/Lisbon")
     await scheduled(world)
     await pass_hours(world, 10)
@@ -104,7 +98,7 @@ async def test_who_moves_west_after_their_time_is_not_let_in_twice(world: World)
     assert users(world) == ["ann", "ann"]
 
 
-async def test_a_schedule_by_one_clock_for_all_meets_newcomers_at_its_own_time(world: World) -> None:
+async def test_a_schedule_by_one_clock_for_all_meets_newcomers_at_its_own_time(world: StoredWorld) -> None:
     await scheduled(world, NINE | {"timeZone": "UTC"})
     await pass_hours(world, 6)
     await tell(world, "ann")
@@ -112,7 +106,7 @@ async def test_a_schedule_by_one_clock_for_all_meets_newcomers_at_its_own_time(w
     assert users(world) == ["ann"]
 
 
-async def test_a_single_time_is_not_missed_by_who_comes_shortly_before(world: World) -> None:
+async def test_a_single_time_is_not_missed_by_who_comes_shortly_before(world: StoredWorld) -> None:
     await scheduled(world, {"type": "schedule", "at": "2026-01-01T09:00:00"})
     await pass_hours(world, 8)
     await tell(world, "ann")
@@ -121,7 +115,7 @@ async def test_a_single_time_is_not_missed_by_who_comes_shortly_before(world: Wo
     assert users(world) == ["ann"]
 
 
-async def test_many_times_a_day_are_caught_up_with_as_far_as_a_hundred(world: World) -> None:
+async def test_many_times_a_day_are_caught_up_with_as_far_as_a_hundred(world: StoredWorld) -> None:
     await scheduled(world, {"type": "schedule", "cron": "*/5 * * * *"})
     await pass_hours(world, 1)
     await tell(world, "ann")
