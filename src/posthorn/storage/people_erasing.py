@@ -56,7 +56,7 @@ def erase(key: str, most: int) -> Questions[Erased]:
     yield from _delete(timer, and_(timer.c.shard.in_(shards), timer.c.profile.in_(list(people))), budget)
     erased: list[str] = []
     for workspace, user in people.values():
-        erased += yield from _erase_events(workspace, user, budget)
+        erased += yield from _erase_events(workspace, user, list(people), budget)
     erased += yield from _erase_decisions(list(people), budget)
     erased += yield from _erase_runs(list(people), budget)
     for table in (member, firing, event_count):
@@ -86,7 +86,7 @@ def _people(key: str) -> Questions[dict[str, tuple[str, str]]]:
     return people
 
 
-def _erase_events(workspace: str, user: str, budget: _Budget) -> Questions[list[str]]:
+def _erase_events(workspace: str, user: str, people: list[str], budget: _Budget) -> Questions[list[str]]:
     theirs = (
         select(event.c.id, event.c.request)
         .where(event.c.workspace == workspace, event.c.user == user)
@@ -99,7 +99,8 @@ def _erase_events(workspace: str, user: str, budget: _Budget) -> Questions[list[
         if not found:
             break
         erased += [row[0] for row in found]
-        yield from _erase_threads([row[0] for row in found], [row[1] for row in found if row[1] is not None], budget)
+        origins = [row[1] for row in found if row[1] is not None]
+        yield from _erase_threads([row[0] for row in found], origins, people, budget)
     return erased
 
 
@@ -113,7 +114,7 @@ def _erase_decisions(people: list[str], budget: _Budget) -> Questions[list[str]]
             break
         events = list(dict.fromkeys(row[1] for row in found))
         erased += events
-        yield from _erase_threads(events, [], budget)
+        yield from _erase_threads(events, [], people, budget)
         yield from _delete(decision, decision.c.seq.in_([row[0] for row in found]), budget)
     return erased
 
@@ -129,13 +130,13 @@ def _erase_runs(people: list[str], budget: _Budget) -> Questions[list[str]]:
         events = list(dict.fromkeys(entered for row in found if (entered := entering_event(row[1])) is not None))
         erased += events
         if events:
-            yield from _erase_threads(events, [], budget)
+            yield from _erase_threads(events, [], people, budget)
         yield from _delete(run, run.c.id.in_([row[0] for row in found]), budget)
     return erased
 
 
-def _erase_threads(events: list[str], origins: list[str], budget: _Budget) -> Questions[None]:
-    """Delete what belongs to some events, then the events."""
+def _erase_threads(events: list[str], origins: list[str], people: list[str], budget: _Budget) -> Questions[None]:
+    """Delete what belongs to some events, then the events. Decisions about the people stay: they lead here again."""
     tried = and_(attempt.c.event.in_(events), _since(attempt, events))
     ended: set[str] = set()
     for column, condition in ((cancelled.c.delivery, cancelled.c.event.in_(events)), (attempt.c.delivery, tried)):
@@ -146,7 +147,8 @@ def _erase_threads(events: list[str], origins: list[str], budget: _Budget) -> Qu
     yield from _erase_queued(events, budget)
     yield from _delete(cancelled, cancelled.c.event.in_(events), budget)
     yield from _delete(attempt, tried, budget)
-    yield from _delete(decision, and_(decision.c.event.in_(events), _since(decision, events)), budget)
+    others = and_(decision.c.event.in_(events), decision.c.profile.not_in(people), _since(decision, events))
+    yield from _delete(decision, others, budget)
     yield from _delete(decision_work, decision_work.c.id.in_(events), budget)
     # Spelled out, so that the index of the duplicates is used.
     repeats = and_(request.c.event.in_(events), text("request.outcome = 'duplicate'"))

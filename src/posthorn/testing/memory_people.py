@@ -130,10 +130,12 @@ class MemoryPeople(TableReader):
         yield from _where(tables.timers, lambda _, row: row.profile in people)
         yield from _where(tables.deliveries, lambda _, row: row.event in events)
         yield from _where(tables.attempts, lambda _, one: one.row.event in events)
-        yield from _where(tables.decisions, lambda _, one: one.row.event in events or one.row.profile in people)
+        others = {place for place, one in tables.decisions.items() if one.row.profile not in people}
+        yield from _where(tables.decisions, lambda place, one: place in others and one.row.event in events)
         yield from _where(tables.undecided, lambda _, row: row.event in events)
         yield from _where(tables.requests, lambda place, one: one.row.event in events or place in requests)
         yield from _where(tables.events, lambda place, _: place in events)
+        yield from _where(tables.decisions, lambda place, _: place not in others)  # that lead to the events
 
     def _of_profiles(self, people: dict[str, tuple[str, str]]) -> Iterator[Deletion]:
         tables = self._tables
