@@ -314,6 +314,7 @@ def _events(seconds: float) -> list[Scenario]:
         name="events, 100 automations, 3 match", seconds=seconds, kind="event", automations=100, matching=3
     )
     ten = replace(plain, name="events, 100 automations, 10 match", matching=10, people=1000, share_of=(plain.name, 0.4))
+    beside = replace(plain, people=1000, against=f"{plain.name}, of 1,000 people", tags=("long",))
     return [
         plain,
         replace(plain, name=f"{plain.name}, half rate", share_of=(plain.name, 0.5)),
@@ -321,12 +322,6 @@ def _events(seconds: float) -> list[Scenario]:
         replace(plain, name=f"{plain.name}, of 1,000 people, and remember", people=1000, remembering=True),
         ten,
         replace(ten, name=f"{ten.name}, 2 hosts hang", hanging=2),
-        replace(
-            plain,
-            name=f"{plain.name}, 10 M journal rows",
-            people=1000,
-            journal_rows=10_000_000,
-            against=f"{plain.name}, of 1,000 people",
-            tags=("long",),
-        ),
+        replace(beside, name=f"{plain.name}, 1 M pending", pending=1_000_000),
+        replace(beside, name=f"{plain.name}, 10 M journal rows", journal_rows=10_000_000),
     ]
