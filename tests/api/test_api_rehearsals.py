@@ -184,3 +184,24 @@ async def test_rehearsals_see_the_headers_of_captured_requests(world: World, htt
     found = await tried(world, http, "/automation/f/preview", {"eventId": event.id})
     assert [decision["reason"] for decision in found["decisions"]] == ["matched"]
     assert (await tried(world, http, "/automation/f/simulate", {}))["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    "sends",
+    [
+        {"trigger": {"eventType": "flight"}, "send": {"url": "https://chat.test/{{ user.id }}"}},
+        {"flow": {"triggers": [{"type": "event", "eventType": "flight"}], "steps": [SEND]}},
+    ],
+)
+async def test_requests_of_a_simulation_are_received_where_eligibility_counts_that(
+    world: World, http: httpx.AsyncClient, sends: dict[str, Any]
+) -> None:
+    rule = {"type": "once", "countsFrom": "receipt"}
+    assert (await http.put("/automation/r/draft", json={"name": "R", "eligibility": rule} | sends)).status_code == 201
+    await flown(world, "ann", 3)
+    await flown(world, "bob", 3)
+    found = await tried(world, http, "/automation/r/simulate", {"days": 1})
+    assert (sorted(urls(found)), found["outcomes"]["not_eligible/fired_before"]) == (
+        ["https://chat.test/ann", "https://chat.test/bob"],
+        4,
+    )

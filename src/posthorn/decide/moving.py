@@ -17,7 +17,7 @@ from posthorn.decide.places import Place
 from posthorn.decide.rendering import RenderFailed
 from posthorn.decide.rules import Rules
 from posthorn.decide.running import Walk
-from posthorn.decide.sending import Answer
+from posthorn.decide.sending import RequestEnd
 from posthorn.decide.stepping import GOAL_STEP, Stepper, answer_facts
 from posthorn.engine.flows import OnAbsence, Pausing, WaitForEvent
 from posthorn.engine.records import DeliveryState
@@ -99,9 +99,9 @@ class Mover:
         else:
             self._go_on(walk, waits)
 
-    def receive(self, case: Case, timer: Timer) -> Answer:
+    def receive(self, case: Case, timer: Timer) -> RequestEnd:
         """Count a request that has ended where eligibility counts from receipt."""
-        told = msgspec.json.decode(timer.data, type=Answer)
+        told = msgspec.json.decode(timer.data, type=RequestEnd)
         if told.counted is not None:
             receipts.hear(case, told.counted, case.memory.answer(told.delivery))
         return told

@@ -26,7 +26,7 @@ class Told(Struct, frozen=True, kw_only=True):
     counted: Counted | None = None
 
 
-class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RequestEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The data of a timer that tells how a request ended."""
 
     delivery: str
@@ -95,5 +95,5 @@ def _timer(case: Case, automation: Automation, delivery: str, told: Told) -> Tim
         profile=case.work.profile,
         kind=TimerKind.ANSWER if told.run is not None else TimerKind.RECEIPT,
         about=told.run or automation.id,
-        data=msgspec.json.encode(Answer(delivery=delivery, step=told.step, counted=told.counted)),
+        data=msgspec.json.encode(RequestEnd(delivery=delivery, step=told.step, counted=told.counted)),
     )

@@ -12,11 +12,13 @@ from posthorn import ids
 from posthorn.clock import iso_text
 from posthorn.decide.bygone import Window, anew, happened_to, increments_in, people_of
 from posthorn.decide.case import Case
+from posthorn.decide.compiling import ONLY_STEP
 from posthorn.decide.foreseeing import foreseen
 from posthorn.decide.hindsight import Hindsight
 from posthorn.decide.recollection import Past
 from posthorn.decide.rehearsal import NOT_FETCHED, decided, rehearsing, shown_request, work_of
 from posthorn.decide.rewinding import RewoundMemory
+from posthorn.decide.sending import RequestEnd
 from posthorn.engine.directory import Directory
 from posthorn.engine.flows import OnAttribute
 from posthorn.engine.listening import is_timed, published_type, triggers_of
@@ -212,7 +214,7 @@ class Simulation:
             request = shown_request(rendered)
             self._samples.append(Sample(user=user, event=delivery.event, at_ms=case.now_ms, request=request))
         if rendered.tells is not None:
-            step = msgspec.json.decode(rendered.tells.data, type=_Told).step
+            step = msgspec.json.decode(rendered.tells.data, type=RequestEnd).step or ONLY_STEP
             answer = self._answers.get(step, Answer())
             self._notes[f"requests of the step {step} were answered at once, with the status {answer.status}"] = None
             self._memory.put_answer(_attempt(case, delivery, answer))
@@ -239,12 +241,6 @@ class Simulation:
             is_cut=bool(self._cuts),
             notes=(*self._cuts, *self._notes),
         )
-
-
-class _Told(Struct, frozen=True):
-    """What a timer that tells of an answer says."""
-
-    step: str
 
 
 def _publishing(automation: Automation, at_ms: int) -> DecisionWork:
