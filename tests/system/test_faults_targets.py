@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from posthorn_process import Launch, Posthorn, inbox_path
+from posthorn_process import API_KEY, Launch, Posthorn, inbox_path
 from raw_http import Api, Client
 from recording_receiver import DROPPING, HANGING, Receiver, answering
 
@@ -255,6 +255,25 @@ async def test_an_automation_passes_its_hops_on(api: Api, inbox: Client, receive
     for nonsense in ("5", "99999999999", "-1", "many"):
         refused = await inbox.request("POST", path, [("posthorn-hops", nonsense)], b"{}")
         assert (refused.status, refused.json()["code"]) == (508, "loop_detected")
+
+
+async def test_a_loop_through_the_api_of_events_ends_by_itself(api: Api, receiver: Receiver) -> None:
+    await api.post("/secret", {"name": "OWN_KEY", "value": API_KEY})
+    again = {
+        "url": f"http://127.0.0.1:{api.posthorn.port}/api/v1/event",
+        "headers": {"Authorization": "Bearer {{ secrets.OWN_KEY }}", "Content-Type": "application/json"},
+        "body": '{"type": "looping", "user": "u", "data": {}}',
+    }
+    steps = [
+        {"type": "send", "name": "tell", "send": {"url": receiver.url("/looping"), "body": "{}"}},
+        {"type": "send", "name": "again", "send": again},
+    ]
+    flow = {"triggers": [{"type": "event", "eventType": "looping"}], "steps": steps}
+    await api.post("/automation", {"name": "Loop", "flow": flow})
+    await api.post("/event", {"type": "looping", "user": "u", "data": {}})
+    await api.eventually("/attempt", lambda rows: any(row["responseStatus"] == 508 for row in rows))
+    rows = await receiver.wait_for_count("/looping", 5)
+    assert sorted(row.header("posthorn-hops") or "" for row in rows) == ["1", "2", "3", "4", "5"]
 
 
 async def test_a_deleted_endpoint_cancels_what_it_was_owed(api: Api, receiver: Receiver) -> None:

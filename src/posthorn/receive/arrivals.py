@@ -11,6 +11,7 @@ from posthorn.engine.directory import Directory
 from posthorn.engine.profiles import profile_of
 from posthorn.engine.records import AlreadyClaimed, Append, AppendResult, Claim, Event
 from posthorn.errors import Conflict
+from posthorn.receive.capture import checked_hops
 from posthorn.receive.http import Scope, Send, answer, answer_json
 from posthorn.receive.idempotency import (
     ID_KEPT_MS,
@@ -23,6 +24,7 @@ from posthorn.receive.idempotency import (
 )
 from posthorn.receive.intake import Intake
 from posthorn.receive.messages import KeyReused
+from posthorn.receive.people import with_depth
 
 
 class Arrival(Struct, frozen=True, kw_only=True, gc=False):
@@ -41,8 +43,9 @@ class Arrivals:
         self._directory = directory
 
     async def answer_one(self, workspace: str, arrival: Arrival, scope: Scope, body: bytes, send: Send) -> None:
-        """Commit one event and answer it. Raises Conflict, KeyReused, Overloaded or StoreUnavailable."""
+        """Commit one event and answer it. Raises Conflict, KeyReused, LoopDetected, Overloaded or StoreUnavailable."""
         event = arrival.event
+        hops = checked_hops(scope["headers"])
         reply = msgspec.json.encode(_accepted(event))
         claims = []
         now_ms = event.received_ms
@@ -51,7 +54,7 @@ class Arrivals:
             claims.append(claim)
         if arrival.key is not None:
             claims.append(_id_claim(arrival, reply))
-        result = await self._intake.accept(self.unit(event, tuple(claims)))
+        result = await self._intake.accept(self.unit(event, tuple(claims), hops=hops))
         if isinstance(result, AlreadyClaimed):
             if not result.same_request:
                 raise KeyReused if result.scope == key_scope(workspace) else _other_event(event)
@@ -61,7 +64,7 @@ class Arrivals:
     async def answer_several(
         self, workspace: str, arrivals: list[Arrival], scope: Scope, body: bytes, send: Send
     ) -> None:
-        """Commit events and answer row by row. Raises KeyReused, Overloaded or StoreUnavailable."""
+        """Commit events and answer row by row. Raises KeyReused, LoopDetected, Overloaded or StoreUnavailable."""
         results = await self.accept_all(workspace, arrivals, scope, body)
         rows = [_row(arrival.event, result) for arrival, result in zip(arrivals, results, strict=True)]
         await answer_json(send, 202, {"data": rows})
@@ -71,17 +74,20 @@ class Arrivals:
     ) -> list[AppendResult]:
         """Commit the events of one call, each under its place of the call's Idempotency-Key.
 
-        Raises KeyReused, Overloaded or StoreUnavailable.
+        Raises KeyReused, LoopDetected, Overloaded or StoreUnavailable.
         """
+        hops = checked_hops(scope["headers"])
         keys = await self._key_claims(workspace, [arrival.event for arrival in arrivals], scope, body)
         units = []
         for arrival, key in zip(arrivals, keys, strict=True):
             own = (_id_claim(arrival, b""),) if arrival.key is not None else ()
-            units.append(self.unit(arrival.event, (*key, *own)))
+            units.append(self.unit(arrival.event, (*key, *own), hops=hops))
         return await self._intake.accept_all(units)
 
-    def unit(self, event: Event, claims: tuple[Claim, ...] = ()) -> Append:
-        """Make the unit of an event: with whose decision work it is."""
+    def unit(self, event: Event, claims: tuple[Claim, ...] = (), *, hops: int = 0) -> Append:
+        """Make the unit of an event: with whose decision work it is, and through how many automations it came."""
+        if hops:
+            event = msgspec.structs.replace(event, context=with_depth(event.context, hops))
         profile = profile_of(self._directory, event.workspace, event.type, event.user, event.id)
         return Append(event=event, claims=claims, profile=profile)
 

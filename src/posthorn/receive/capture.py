@@ -129,10 +129,12 @@ class LoopDetected(PosthornError):
         super().__init__(self.__doc__)
 
 
-def check_hops(headers: Headers) -> None:
-    """Refuse a request that goes round in a loop. Raises LoopDetected."""
-    if hops_of(headers) >= MOST_HOPS:
+def checked_hops(headers: Headers) -> int:
+    """Return how many Posthorns a request came through. Raises LoopDetected when it goes round in a loop."""
+    hops = hops_of(headers)
+    if hops >= MOST_HOPS:
         raise LoopDetected
+    return hops
 
 
 def head_of(headers: Headers, secret: frozenset[bytes]) -> bytes:

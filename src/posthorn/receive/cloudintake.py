@@ -8,7 +8,6 @@ from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.records import Event
 from posthorn.errors import Invalid, PosthornError, Problem
 from posthorn.receive.arrivals import Arrival, Arrivals, event_ids
-from posthorn.receive.capture import check_hops
 from posthorn.receive.cloudevents import (
     USER_ATTRIBUTE,
     CloudEvent,
@@ -56,7 +55,6 @@ class CloudIntake:
         """Answer one call. `?user=` names the attribute, or the `data.` path, where the person stands."""
         try:
             workspace = await found(lambda: self._authenticate(scope), self._catch_up)
-            check_hops(scope["headers"])
             body = await read_body(scope, receive, limit_bytes=BATCH_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 await answer_unread(receive, send, *problem_of_body(body, BATCH_LIMIT_BYTES))

@@ -19,6 +19,7 @@ _LOCALE = re.compile(r"[a-zA-Z]{2,8}(?:-[a-zA-Z0-9]{1,8}){0,8}")
 _LONGEST_LOCALE = 64
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(EventContext).decode
 
 
 def anonymous_user(identifier: str) -> str:
@@ -64,6 +65,12 @@ def known_locale(text: object) -> str | None:
 def context_of(change: ProfileChange) -> bytes:
     """Write a change as an event carries it."""
     return _encode(EventContext(changes=change))
+
+
+def with_depth(context: bytes | None, depth: int) -> bytes:
+    """Say in an event's context through how many automations it came: without that, a loop would begin anew here."""
+    known = _decode(context) if context is not None else EventContext()
+    return _encode(msgspec.structs.replace(known, depth=depth))
 
 
 def check_change(change: ProfileChange, user: str | None, *loc: str | int) -> None:

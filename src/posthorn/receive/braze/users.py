@@ -20,7 +20,6 @@ from posthorn.receive.arrivals import Arrival, Arrivals, event_ids
 from posthorn.receive.braze.identities import MOST, identified_by, merge, new_alias
 from posthorn.receive.braze.objects import Taking, attributes, event, purchase
 from posthorn.receive.braze.people import Wrong
-from posthorn.receive.capture import check_hops
 from posthorn.receive.http import (
     BodyProblem,
     Headers,
@@ -97,7 +96,6 @@ class BrazeUsers:
         """Answer one call to a path of `PATHS`."""
         try:
             workspace = await found(lambda: self._authenticate(scope), self._catch_up)
-            check_hops(scope["headers"])
             body = await read_body(scope, receive, limit_bytes=BODY_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 status, told = problem_of_body(body, BODY_LIMIT_BYTES)

@@ -56,6 +56,7 @@ class Sending(Struct, frozen=True, kw_only=True, gc=False):
     ids: Iterator[str]
     sent_at: object = None
     moves_users: bool = False
+    hops: int = 0  #: through how many automations the request came
 
 
 def tracked(kind: str, item: Item, sending: Sending) -> list[Tracked] | Refused:

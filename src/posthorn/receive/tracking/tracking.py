@@ -19,7 +19,7 @@ from posthorn.engine.records import Append
 from posthorn.engine.resources import Source, TrackingMapping
 from posthorn.errors import Invalid, Overloaded, PosthornError, StoreUnavailable
 from posthorn.receive.arrivals import Arrivals, event_ids
-from posthorn.receive.capture import check_hops
+from posthorn.receive.capture import checked_hops
 from posthorn.receive.http import (
     JSON,
     NOSNIFF,
@@ -125,7 +125,6 @@ class Tracking:
             await _answer_failure(send, _not_inflated(body, limit))
             return
         try:
-            check_hops(scope["headers"])
             if is_batch:
                 await self._accept_batch(scope, body, send)
             else:
@@ -139,7 +138,7 @@ class Tracking:
         if isinstance(source, _Failure):
             await _answer_failure(send, source)
             return
-        units = self._units(kind, item, self._sending(source, 2 if kind in _TELL_TWICE else 1, item.sent_at))
+        units = self._units(kind, item, self._sending(scope, source, 2 if kind in _TELL_TWICE else 1, item.sent_at))
         if isinstance(units, Refused):
             await _answer_failure(send, _Failure(status=400, code=units.code, message=units.message))
             return
@@ -159,7 +158,7 @@ class Tracking:
             message = f"a batch has at most {MOST_ITEMS} calls, not {len(batch.batch)}"
             await _answer_failure(send, _Failure(status=400, code="batch_too_long", message=message))
             return
-        sending = self._sending(source, 2 * len(batch.batch), batch.sent_at)
+        sending = self._sending(scope, source, 2 * len(batch.batch), batch.sent_at)
         units: list[Append] = []
         errors: list[dict[str, object]] = []
         for index, raw in enumerate(batch.batch):
@@ -193,9 +192,9 @@ class Tracking:
         events = tracked(kind, item, sending)
         if isinstance(events, Refused):
             return events
-        return [self._arrivals.unit(event, claims) for event, claims in events]
+        return [self._arrivals.unit(event, claims, hops=sending.hops) for event, claims in events]
 
-    def _sending(self, source: Source, most: int, sent_at: object) -> Sending:
+    def _sending(self, scope: Scope, source: Source, most: int, sent_at: object) -> Sending:
         now_ms = self._clock.now_ms()
         return Sending(
             workspace=source.workspace,
@@ -204,6 +203,7 @@ class Tracking:
             ids=iter(event_ids(most, now_ms)),
             sent_at=sent_at,
             moves_users=self._moves_users,
+            hops=checked_hops(scope["headers"]),
         )
 
     async def _source(self, scope: Scope, key_of_body: object) -> Source | _Failure:
