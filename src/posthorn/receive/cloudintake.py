@@ -2,12 +2,9 @@
 
 from urllib.parse import parse_qs
 
-from posthorn.clock import Clock
-from posthorn.engine.directory import Directory
-from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.records import Event
 from posthorn.errors import Invalid, PosthornError, Problem
-from posthorn.receive.arrivals import Arrival, Arrivals, event_ids
+from posthorn.receive.arrivals import Arrival, event_ids
 from posthorn.receive.cloudevents import (
     USER_ATTRIBUTE,
     CloudEvent,
@@ -28,33 +25,18 @@ from posthorn.receive.http import (
     problem_of_body,
     read_body,
 )
-from posthorn.receive.intake import Intake
-from posthorn.receive.messages import Authenticate
+from posthorn.receive.keyed_intake import KeyedIntake
 
 PATH = "/api/v1/event/cloudevents"
 
 
-class CloudIntake:
+class CloudIntake(KeyedIntake):
     """Accepts CloudEvents by API."""
-
-    def __init__(
-        self,
-        *,
-        intake: Intake,
-        directory: Directory,
-        authenticate: Authenticate,
-        clock: Clock,
-        catch_up: CatchUp = nothing_new,
-    ) -> None:
-        self._arrivals = Arrivals(intake=intake, directory=directory)
-        self._authenticate = authenticate
-        self._clock = clock
-        self._catch_up = catch_up
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call. `?user=` names the attribute, or the `data.` path, where the person stands."""
         try:
-            workspace = await found(lambda: self._authenticate(scope), self._catch_up)
+            workspace = await self._workspace_of(scope)
             body = await read_body(scope, receive, limit_bytes=BATCH_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 await answer_unread(receive, send, *problem_of_body(body, BATCH_LIMIT_BYTES))

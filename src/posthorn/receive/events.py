@@ -9,13 +9,10 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from posthorn import ids
-from posthorn.clock import Clock
-from posthorn.engine.directory import Directory
-from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.people import ProfileChange
 from posthorn.engine.records import Event
 from posthorn.errors import Invalid, PosthornError, Problem
-from posthorn.receive.arrivals import Arrival, Arrivals, event_ids
+from posthorn.receive.arrivals import Arrival, event_ids
 from posthorn.receive.http import (
     BodyProblem,
     Receive,
@@ -28,8 +25,8 @@ from posthorn.receive.http import (
     read_body,
 )
 from posthorn.receive.instants import happened_ms
-from posthorn.receive.intake import Intake
-from posthorn.receive.messages import Authenticate, Name
+from posthorn.receive.keyed_intake import KeyedIntake
+from posthorn.receive.messages import Name
 from posthorn.receive.people import LONGEST_USER, check_change, context_of
 from posthorn.receive.wire import TOO_DEEP, check_text, decode, syntax_problem, validation_problem
 
@@ -62,27 +59,13 @@ _one = msgspec.json.Decoder(EventIn)
 _several = msgspec.json.Decoder(list[Raw])
 
 
-class Events:
+class Events(KeyedIntake):
     """Accepts events."""
-
-    def __init__(
-        self,
-        *,
-        intake: Intake,
-        directory: Directory,
-        authenticate: Authenticate,
-        clock: Clock,
-        catch_up: CatchUp = nothing_new,
-    ) -> None:
-        self._catch_up = catch_up
-        self._arrivals = Arrivals(intake=intake, directory=directory)
-        self._authenticate = authenticate
-        self._clock = clock
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         try:
-            workspace = await found(lambda: self._authenticate(scope), self._catch_up)
+            workspace = await self._workspace_of(scope)
             body = await read_body(scope, receive, limit_bytes=BATCH_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 await answer_unread(receive, send, *problem_of_body(body, BATCH_LIMIT_BYTES))

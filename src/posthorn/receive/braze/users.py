@@ -11,12 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from posthorn.clock import Clock
-from posthorn.engine.directory import Directory
-from posthorn.engine.following import CatchUp, found, nothing_new
 from posthorn.engine.records import AlreadyClaimed, Event
 from posthorn.errors import Invalid, Overloaded, PosthornError, StoreUnavailable
-from posthorn.receive.arrivals import Arrival, Arrivals, event_ids
+from posthorn.receive.arrivals import Arrival, event_ids
 from posthorn.receive.braze.identities import MOST, identified_by, merge, new_alias
 from posthorn.receive.braze.objects import Taking, attributes, event, purchase
 from posthorn.receive.braze.people import Wrong
@@ -31,8 +28,8 @@ from posthorn.receive.http import (
     problem_of_body,
     read_body,
 )
-from posthorn.receive.intake import Intake
-from posthorn.receive.messages import Authenticate, KeyReused
+from posthorn.receive.keyed_intake import KeyedIntake
+from posthorn.receive.messages import KeyReused
 from posthorn.receive.wire import decode
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
@@ -75,27 +72,13 @@ _track = msgspec.json.Decoder(_Track)
 _any_object = msgspec.json.Decoder(dict[str, Any])
 
 
-class BrazeUsers:
+class BrazeUsers(KeyedIntake):
     """Accepts Braze's user data requests."""
-
-    def __init__(
-        self,
-        *,
-        intake: Intake,
-        directory: Directory,
-        authenticate: Authenticate,
-        clock: Clock,
-        catch_up: CatchUp = nothing_new,
-    ) -> None:
-        self._arrivals = Arrivals(intake=intake, directory=directory)
-        self._authenticate = authenticate
-        self._clock = clock
-        self._catch_up = catch_up
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call to a path of `PATHS`."""
         try:
-            workspace = await found(lambda: self._authenticate(scope), self._catch_up)
+            workspace = await self._workspace_of(scope)
             body = await read_body(scope, receive, limit_bytes=BODY_LIMIT_BYTES)
             if isinstance(body, BodyProblem):
                 status, told = problem_of_body(body, BODY_LIMIT_BYTES)
