@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from bench import fill, fill_postgres
 from bench.analytics import Analyst
 from bench.servers import KEY, Cluster
-from bench.stack import Receiver, arrivals, free_port, generate
+from bench.stack import Receiver, arrivals, generate
 from bench.stores import Database, PostgresStores, SqliteStores
+from posthorn.testing.ports import free_port
 
 _ENVELOPE = ('{"eventType":"bench.sent","payload":', "}")
 _WARM_SECONDS = 3

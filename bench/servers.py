@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from bench.processes import Family
-from bench.stack import free_port
+from posthorn.testing.ports import free_port
 
 KEY = "bench-key-0123456789abcdef"
 MASTER_KEY = base64.b64encode(b"bench" * 6 + b"ok").decode()

@@ -19,7 +19,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from posthorn.testing.postgres import free_port
+from posthorn.testing.ports import free_port
 from posthorn.testing.postgres_group import ReplicatedPostgres
 from posthorn.testing.postgres_programs import PostgresFailed
 from posthorn.vault.loading import new_master_key

@@ -1,7 +1,6 @@
 """Usage, exit codes, and how failures are told."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,9 @@ from scripted_api import ScriptedApi
 from posthorn import __version__
 from posthorn.cli.main import main
 from posthorn.settings import SETTINGS
+from posthorn.testing.ports import free_port
 
 KEY = "phk_0123456789abcdef"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

@@ -13,7 +13,8 @@ from posthorn.storage.postgres.database import Patience
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.testing.clock import ManualClock
 from posthorn.testing.factories import WORKSPACE, a_claim, a_unit
-from posthorn.testing.postgres import LOOPBACK, PostgresServer, free_port
+from posthorn.testing.ports import LOOPBACK, free_port
+from posthorn.testing.postgres import PostgresServer
 
 _WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 _OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'posthorn'"

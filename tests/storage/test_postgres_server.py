@@ -14,7 +14,8 @@ import asyncpg
 import psutil
 import pytest
 
-from posthorn.testing.postgres import PostgresServer, free_port, lives
+from posthorn.testing.ports import free_port
+from posthorn.testing.postgres import PostgresServer, lives
 from posthorn.testing.postgres_group import ReplicatedPostgres
 from posthorn.testing.postgres_programs import PostgresFailed, available, missing
 

@@ -13,7 +13,8 @@ from posthorn.storage.postgres.address import Address, Host
 from posthorn.storage.postgres.store import PostgresStore
 from posthorn.storage.tables import metadata
 from posthorn.testing.clock import ManualClock
-from posthorn.testing.postgres import LOOPBACK, PostgresServer, free_port
+from posthorn.testing.ports import LOOPBACK, free_port
+from posthorn.testing.postgres import PostgresServer
 
 Make = Callable[..., str]
 

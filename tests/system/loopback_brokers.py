@@ -20,18 +20,13 @@ from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
 from posthorn.engine.brokers import BrokerSettings, NatsBroker, RabbitMqBroker, RedisBroker
+from posthorn.testing.ports import free_port
 
 PASSWORD = "p4ss/w:rd@x"
 NAME = "broker.test"
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 RABBITMQCTL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 Message = tuple[str, bytes]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

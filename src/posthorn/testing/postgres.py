@@ -5,10 +5,8 @@ that must go on meanwhile call through `asyncio.to_thread`.
 """
 
 import contextlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import weakref
@@ -19,9 +17,9 @@ from typing import Literal, Self
 
 import psutil  # type: ignore[import-untyped]  # It ships no types.
 
+from posthorn.testing.ports import LOOPBACK, free_port
 from posthorn.testing.postgres_programs import PostgresFailed, Programs, find_programs
 
-LOOPBACK = "127.0.0.1"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _SETTINGS = {
     "max_connections": "200",
@@ -34,8 +32,6 @@ _SETTINGS = {
 }
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-# Below the ports that Linux hands out to clients: one of them could sit on the port of a server that is down.
-_PORTS = range(20_000, 32_000)
 _SOCKET_PATH_LIMIT = 90
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -275,17 +271,6 @@ class PostgresServer:
         if len(lines) > 6 and (program := shutil.which("ipcrm")):
             segment = lines[6].split()[-1]
             subprocess.run([program, "-m", segment], check=False, capture_output=True)  # noqa: S603 - a number
-
-
-def free_port() -> int:
-    """Find a port on loopback that nobody listens on and that no outgoing connection is given."""
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((LOOPBACK, port))
-                return port
-    raise PostgresFailed(f"no free port between {_PORTS.start} and {_PORTS.stop}")
 
 
 def _guard(pid: int) -> subprocess.Popen[bytes]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from posthorn.testing.postgres import LOOPBACK, PostgresServer
+from posthorn.testing.ports import LOOPBACK
+from posthorn.testing.postgres import PostgresServer
 from posthorn.testing.postgres_programs import PostgresFailed
 
 NAMES = ("one", "two", "three")
