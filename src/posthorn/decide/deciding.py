@@ -28,8 +28,7 @@ from posthorn.engine.listening import changed_type, published_type
 from posthorn.engine.people import EventContext, Membership, Profile
 from posthorn.engine.profiles import shared_profile
 from posthorn.engine.records import DecisionWork, Event, NewEvent
-from posthorn.engine.runs import Timer, TimerKind
-from posthorn.engine.shards import shard_of
+from posthorn.engine.runs import Timer, TimerKind, timer_of
 from posthorn.vault import KeyRing
 
 _context = msgspec.json.Decoder(EventContext)
@@ -336,13 +335,12 @@ class Decider:
 
 def _segment_timer(case: Case, segment: str, due_ms: int) -> Timer:
     profile = case.work.profile
-    return Timer(
-        id=f"{profile}/{segment}",
-        shard=shard_of(profile),
+    return timer_of(
+        profile,
+        TimerKind.SEGMENTS,
+        segment,
+        identifier=f"{profile}/{segment}",
         due_ms=due_ms,
-        profile=profile,
-        kind=TimerKind.SEGMENTS,
-        about=segment,
     )
 
 

@@ -8,8 +8,7 @@ from posthorn.decide.hindsight import Hindsight
 from posthorn.decide.recollection import Past, TrialMemory
 from posthorn.engine.people import Profile, ProfilePage, ProfileQuery
 from posthorn.engine.records import Attempt, EligibilityKey, Firing, Recall, Recalled
-from posthorn.engine.runs import Run, RunState, Timer, TimerKind
-from posthorn.engine.shards import shard_of
+from posthorn.engine.runs import Run, RunState, Timer, TimerKind, timer_of
 
 _AT_ONCE = 500
 _NOBODY = ProfilePage(profiles=(), more=False)
@@ -105,11 +104,4 @@ class RewoundMemory(TrialMemory):
 
 
 def _look(profile: str, segment: str, at_ms: int) -> Timer:
-    return Timer(
-        id=f"{profile}/{segment}/entered",
-        shard=shard_of(profile),
-        due_ms=at_ms,
-        profile=profile,
-        kind=TimerKind.SEGMENTS,
-        about=segment,
-    )
+    return timer_of(profile, TimerKind.SEGMENTS, segment, identifier=f"{profile}/{segment}/entered", due_ms=at_ms)

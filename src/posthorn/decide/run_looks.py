@@ -8,8 +8,7 @@ import msgspec
 from posthorn.clock import SECOND_MS
 from posthorn.decide.case import Case
 from posthorn.engine.profiles import automation_profile
-from posthorn.engine.runs import RunQuery, RunState, Timer, TimerKind
-from posthorn.engine.shards import shard_of
+from posthorn.engine.runs import RunQuery, RunState, Timer, TimerKind, timer_of
 
 _PAGE = 200
 _SPREADING_MS = 2 * SECOND_MS  # until then every node knows the automation as it is now
@@ -27,13 +26,12 @@ def look_at_page(case: Case, timer: Timer) -> None:
     page = case.memory.run_page(query)
     for run in page.runs:
         case.put_timer(
-            Timer(
-                id=f"{run.id}/look",
-                shard=shard_of(run.profile),
+            timer_of(
+                run.profile,
+                TimerKind.LOOK,
+                run.id,
+                identifier=f"{run.id}/look",
                 due_ms=case.now_ms,
-                profile=run.profile,
-                kind=TimerKind.LOOK,
-                about=run.id,
             )
         )
     if page.more:
@@ -43,13 +41,12 @@ def look_at_page(case: Case, timer: Timer) -> None:
 def _go_through(case: Case, automation: str, after: str | None, due_ms: int) -> None:
     profile = automation_profile(case.workspace, automation)
     case.put_timer(
-        Timer(
-            id=f"{profile}/runs",
-            shard=shard_of(profile),
+        timer_of(
+            profile,
+            TimerKind.RUNS,
+            automation,
+            identifier=f"{profile}/runs",
             due_ms=due_ms,
-            profile=profile,
-            kind=TimerKind.RUNS,
-            about=automation,
             data=msgspec.json.encode(after),
         )
     )

@@ -34,8 +34,7 @@ from posthorn.engine.people import Profile, ProfileQuery
 from posthorn.engine.profiles import automation_profile
 from posthorn.engine.records import Event, NewEvent
 from posthorn.engine.resources import Automation
-from posthorn.engine.runs import Timer, TimerKind
-from posthorn.engine.shards import shard_of
+from posthorn.engine.runs import Timer, TimerKind, timer_of
 
 _PAGE = 200
 _MOST_CAUGHT_UP = 100  # times of a schedule: one for every minute is not caught up with whole
@@ -105,13 +104,12 @@ class Sweeper:
         page = case.memory.page(ProfileQuery(workspace=case.workspace, after=sweep.after, limit=_PAGE))
         for person in page.profiles:
             case.put_timer(
-                Timer(
-                    id=f"{person.key}/{timer.about}",
-                    shard=shard_of(person.key),
+                timer_of(
+                    person.key,
+                    TimerKind.SEGMENTS,
+                    timer.about,
+                    identifier=f"{person.key}/{timer.about}",
                     due_ms=case.now_ms,
-                    profile=person.key,
-                    kind=TimerKind.SEGMENTS,
-                    about=timer.about,
                 )
             )
         if page.more:
@@ -186,13 +184,12 @@ class Sweeper:
             case.drop_timer(identifier)
             return
         case.put_timer(
-            Timer(
-                id=identifier,
-                shard=shard_of(person.key),
+            timer_of(
+                person.key,
+                TimerKind.ANNIVERSARY,
+                automation.id,
+                identifier=identifier,
                 due_ms=due_ms,
-                profile=person.key,
-                kind=TimerKind.ANNIVERSARY,
-                about=automation.id,
                 data=msgspec.json.encode(Entry(due_ms=due_ms, version=automation.version, trigger=number)),
             )
         )
@@ -222,13 +219,12 @@ class Sweeper:
         if due_ms < max(sweep.since_ms, case.now_ms - DAY_MS):
             return  # it had passed before, or is a day late: nobody wants the morning's greeting of yesterday
         case.put_timer(
-            Timer(
-                id=f"{person.key}/{automation.id}/{sweep.trigger}/{sweep.due_ms}",
-                shard=shard_of(person.key),
+            timer_of(
+                person.key,
+                TimerKind.ENTER,
+                automation.id,
+                identifier=f"{person.key}/{automation.id}/{sweep.trigger}/{sweep.due_ms}",
                 due_ms=max(due_ms, case.now_ms),
-                profile=person.key,
-                kind=TimerKind.ENTER,
-                about=automation.id,
                 data=msgspec.json.encode(Entry(due_ms=due_ms, version=automation.version, trigger=sweep.trigger)),
             )
         )
@@ -271,13 +267,12 @@ def _day_of(profile: str, automation: Automation, number: int) -> str:
 
 def _segment_sweep(case: Case, segment: str, sweep: Sweep) -> Timer:
     profile = automation_profile(case.workspace, segment)
-    return Timer(
-        id=f"{profile}/sweep",
-        shard=shard_of(profile),
+    return timer_of(
+        profile,
+        TimerKind.SCHEDULE,
+        segment,
+        identifier=f"{profile}/sweep",
         due_ms=case.now_ms,
-        profile=profile,
-        kind=TimerKind.SCHEDULE,
-        about=segment,
         data=msgspec.json.encode(sweep),
     )
 
@@ -288,13 +283,12 @@ def _segment_of(trigger: Trigger) -> str | None:
 
 def _sweep_timer(automation: Automation, sweep: Sweep, due_ms: int) -> Timer:
     profile = automation_profile(automation.workspace, automation.id)
-    return Timer(
-        id=f"{profile}/{sweep.trigger}",
-        shard=shard_of(profile),
+    return timer_of(
+        profile,
+        TimerKind.SCHEDULE,
+        automation.id,
+        identifier=f"{profile}/{sweep.trigger}",
         due_ms=due_ms,
-        profile=profile,
-        kind=TimerKind.SCHEDULE,
-        about=automation.id,
         data=msgspec.json.encode(sweep),
     )
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
+from posthorn.engine.shards import shard_of
+
 
 class RunState(StrEnum):
     """Where a run stands. Drawn in docs/design/states.md."""
@@ -79,6 +81,13 @@ class Timer(Struct, frozen=True, kw_only=True, gc=False):
     kind: TimerKind
     about: str
     data: bytes = b""
+
+
+def timer_of(profile: str, kind: TimerKind, about: str, *, identifier: str, due_ms: int, data: bytes = b"") -> Timer:
+    """Make a timer in the line of a profile: the owner of its shard works it off."""
+    return Timer(
+        id=identifier, shard=shard_of(profile), due_ms=due_ms, profile=profile, kind=kind, about=about, data=data
+    )
 
 
 class RunQuery(Struct, frozen=True, kw_only=True):
