@@ -7,9 +7,9 @@ from posthorn.api.rendering import Out, iso_or_none
 from posthorn.clock import iso_text
 from posthorn.decide.footprints import Track, track_of
 from posthorn.engine.people import Device, Profile
+from posthorn.engine.profiles import user_of
 from posthorn.engine.records import EventCount
 from posthorn.engine.runs import Run, RunState
-from posthorn.manage.appending import user_of
 from posthorn.manage.people import Member, Person
 
 

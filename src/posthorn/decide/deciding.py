@@ -26,7 +26,7 @@ from posthorn.engine.directory import Directory
 from posthorn.engine.flows import OnAttribute, OnSegment, Trigger
 from posthorn.engine.listening import changed_type, published_type
 from posthorn.engine.people import EventContext, Membership, Profile
-from posthorn.engine.profiles import shared_profile
+from posthorn.engine.profiles import shared_profile, user_of, workspace_of
 from posthorn.engine.records import DecisionWork, Event, NewEvent
 from posthorn.engine.runs import Timer, TimerKind, timer_of
 from posthorn.vault import KeyRing
@@ -75,7 +75,7 @@ class Decider:
     def failure(self, work: DecisionWork | Timer, memory: Memory, now_ms: int, problem: str) -> Case:
         """Close work that cannot be decided. It is counted and on record, and the queue goes on."""
         if isinstance(work, Timer):
-            case = Case(work=work, workspace=_workspace(work.profile), memory=memory, now_ms=now_ms, person=None)
+            case = Case(work=work, workspace=workspace_of(work.profile), memory=memory, now_ms=now_ms, person=None)
             if work.kind in (TimerKind.RUN, TimerKind.ANSWER):
                 self._mover.give_up(case, work.about, problem)
             elif work.kind in (TimerKind.SCHEDULE, TimerKind.ANNIVERSARY, TimerKind.RUNS):
@@ -147,7 +147,7 @@ class Decider:
         person = known or Profile(
             key=case.work.profile,
             workspace=event.workspace,
-            user=case.work.profile.partition("/user/")[2],  # the event may name one who was merged into this one
+            user=user_of(case.work.profile) or "",  # the event may name one who was merged into this one
             created_ms=case.now_ms,
             updated_ms=case.now_ms,
         )
@@ -281,8 +281,8 @@ class Decider:
         return segment is not None and (segment.id, trigger.moves == "enters") in moves
 
     def _wake(self, timer: Timer, memory: Memory, now_ms: int) -> Case | Moved:
-        workspace = _workspace(timer.profile)
-        person = living(memory, timer.profile) if is_person(timer.profile) else None
+        workspace = workspace_of(timer.profile)
+        person = living(memory, timer.profile) if user_of(timer.profile) is not None else None
         if person is not None and person.merged_into is not None:
             return Moved(person.merged_into)
         case = Case(work=timer, workspace=workspace, memory=memory, now_ms=now_ms, person=person)
@@ -354,12 +354,3 @@ def _is_changed_to(trigger: OnAttribute, attributes: set[str], person: Profile) 
     for step in name.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return any(value == one and type(value) is type(one) for one in trigger.to)
-
-
-def is_person(profile: str) -> bool:
-    """Tell whether a profile's key is that of a user."""
-    return profile.partition("/")[2].startswith("user/")
-
-
-def _workspace(profile: str) -> str:
-    return profile.partition("/")[0]

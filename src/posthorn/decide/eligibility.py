@@ -6,7 +6,7 @@ from posthorn.calendars import WindowKind, Zone, window_start_ms
 from posthorn.clock import SECOND_MS, iso_text
 from posthorn.decide.reasons import Reason
 from posthorn.engine.flows import AgainAfter, Always, OncePerPeriod
-from posthorn.engine.profiles import shared_profile, user_profile
+from posthorn.engine.profiles import shared_profile, user_of, user_profile
 from posthorn.engine.records import EligibilityKey, Firing
 from posthorn.engine.resources import Automation
 
@@ -48,7 +48,7 @@ def check(
         detail = f"it fired at {iso_text(firing.last_ms)}, in the same {rule.period} of the person's time zone"
         return NotEligible(reason=Reason.FIRED_RECENTLY, detail=detail, since_ms=firing.last_ms)
     is_shared = key.profile == shared_profile(automation.workspace)
-    who = "events without a user" if is_shared else f"user {key.profile.partition('/user/')[2]!r}"
+    who = "events without a user" if is_shared else f"user {user_of(key.profile)!r}"
     with_key = f" and the key {key.key[:200]!r}" if key.key else ""
     detail = f"it fired before for {who}{with_key}, and its eligibility allows that once"
     return NotEligible(reason=Reason.FIRED_BEFORE, detail=detail, since_ms=firing.last_ms)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from posthorn.decide.deciding import is_person
 from posthorn.decide.eligibility import eligibility_key
 from posthorn.decide.rules import Rules
+from posthorn.engine.profiles import user_of
 from posthorn.engine.records import DecisionWork, EligibilityKey, Recall
 from posthorn.engine.runs import Timer
 
@@ -17,7 +17,7 @@ def foreseen(works: Sequence[DecisionWork | Timer], rules: Rules) -> Recall:
     runs: set[str] = set()
     firings: set[EligibilityKey] = set()
     for work in works:
-        if is_person(work.profile):
+        if user_of(work.profile) is not None:
             profiles.add(work.profile)
         if isinstance(work, Timer):
             runs.add(work.about)

@@ -8,7 +8,7 @@ from posthorn.decide.memory import Memory
 from posthorn.decide.people import absorbed
 from posthorn.decide.sweeping import Sweeper
 from posthorn.engine.people import EventContext, Membership, Profile
-from posthorn.engine.profiles import user_profile
+from posthorn.engine.profiles import user_of, user_profile
 from posthorn.engine.records import Event, NewEvent
 
 
@@ -28,7 +28,7 @@ def merge(case: Case, event: Event, person: Profile, into: str) -> bool:
         type="profile.merged",
         occurred_ms=event.occurred_ms,
         received_ms=event.received_ms,  # before what came in since then for the one that it is merged into
-        user=target.partition("/user/")[2],
+        user=user_of(target),
         payload=msgspec.json.encode({"user": person.user}),
         context=msgspec.json.encode(EventContext(absorbs=person.key)),
     )

@@ -9,6 +9,17 @@ def user_profile(workspace: str, user: str) -> str:
     return f"{workspace}/user/{user}"
 
 
+def workspace_of(profile: str) -> str:
+    """Return the workspace of a profile."""
+    return profile.partition("/")[0]
+
+
+def user_of(profile: str) -> str | None:
+    """Return the user id of a person's profile, None when it is that of events without a user."""
+    _, separator, user = profile.partition("/user/")
+    return user if separator else None
+
+
 def automation_profile(workspace: str, automation: str) -> str:
     """Name the line in which an automation's own work waits: its schedule."""
     return f"{workspace}/automation/{automation}"

@@ -12,6 +12,7 @@ from msgspec import Struct
 from posthorn import ids
 from posthorn.clock import DAY_MS, Clock
 from posthorn.engine.people import EventContext
+from posthorn.engine.profiles import user_of
 from posthorn.engine.records import AlreadyClaimed, Append, AppendResult, Claim, Event
 from posthorn.errors import Conflict
 
@@ -69,12 +70,6 @@ class Appender:
         if not result.same_request or result.event is None:
             raise Conflict(f"an event with the id {event.uid!r} exists already with other content; events never change")
         return result.event
-
-
-def user_of(profile: str) -> str | None:
-    """Return the user id in a profile's key, None when it is that of events without a user."""
-    _, separator, user = profile.partition("/user/")
-    return user if separator else None
 
 
 def _claim(once: Once, event: Event, profile: str) -> Claim:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from posthorn.engine.journal import DecisionQuery
 from posthorn.engine.people import ProfilePage, ProfileQuery
 from posthorn.engine.ports import Journal, People
+from posthorn.engine.profiles import workspace_of
 from posthorn.engine.records import DecisionOutcome, Recall, Recalled
 
 V = TypeVar("V")
@@ -38,7 +39,7 @@ class StoredPast:
     def fired_ms(self, automation: str, profile: str, *, before_ms: int) -> int | None:
         """Return when an automation fired last for a profile before an instant, as far as the journal goes back."""
         query = DecisionQuery(
-            workspace=profile.partition("/")[0],
+            workspace=workspace_of(profile),
             automation=automation,
             profile=profile,
             outcome=DecisionOutcome.FIRED,

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from msgspec.structs import replace
 
 from posthorn.engine.cluster import Stage
+from posthorn.engine.profiles import workspace_of
 from posthorn.engine.records import Decided, DecisionWork, Event, EventCount, Firing, NewEvent
 from posthorn.engine.runs import Timer
 from posthorn.engine.shards import shard_of
@@ -58,7 +59,7 @@ class MemoryDecisions(TableReader):
             decisions=[decision for one in kept for decision in one.decisions],
         )
         for one in kept:
-            workspace = one.work.profile.partition("/")[0]
+            workspace = workspace_of(one.work.profile)
             for delivery in one.deliveries:
                 self._tables.deliveries[delivery.id] = self._tables.new_delivery(delivery, workspace=workspace)
         return applied
