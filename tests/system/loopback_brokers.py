@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ RABBITMQCTL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 Message = tuple[str, bytes]
 
 
-class Server:
+class Server(ABC):
     """A broker's process. It is killed by its own id."""
 
     user = ""
@@ -46,8 +47,8 @@ class Server:
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def start(self) -> None: ...
 
     def run(self, *command: str, **environment: str) -> None:
         with (self.folder / "output.txt").open("ab") as output:
@@ -169,7 +170,7 @@ def missing(kind: str) -> str | None:
     return f"{needed} is not installed" if needed is not None and shutil.which(needed) is None else None
 
 
-class Queue:
+class Queue(ABC):
     """A queue, stream or the like of one broker, as a test uses it."""
 
     kind: ClassVar[str]
@@ -179,19 +180,19 @@ class Queue:
         self.server = server
         self.name = name
 
+    @abstractmethod
     def settings(self, port: int | None = None, *, tls: bool = False) -> BrokerSettings:
         """Describe it as a source would; with TLS under the name of the certificate."""
-        raise NotImplementedError
 
-    async def make(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def make(self) -> None: ...
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def publish(self, messages: Sequence[Message]) -> None: ...
 
+    @abstractmethod
     async def held(self) -> int:
         """Count what the broker still owes to the source, handed out or not."""
-        raise NotImplementedError
 
 
 class NatsQueue(Queue):

@@ -18,5 +18,5 @@ def tell(on_lost: OnLost | None, losses: Iterable[Lost]) -> None:
             continue
         try:
             on_lost(lost)
-        except Exception:
+        except Exception:  # whatever it is, it is the caller's, and the next loss is still told
             _logger.exception("posthorn.client.on_lost_failed")

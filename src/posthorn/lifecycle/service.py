@@ -101,7 +101,7 @@ class Service:
 
     async def run_once(self) -> float | None:
         """Do one turn; return the seconds until the next one, or None when there is nothing left to do."""
-        raise NotImplementedError
+        raise NotImplementedError  # not abstract: a service may replace `run` as a whole
 
     async def run(self) -> None:
         """Do turns until asked to stop. Whatever replaces this returns soon after `stopping` is set."""

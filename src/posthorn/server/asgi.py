@@ -84,7 +84,7 @@ class PrivateDoor:
         """Answer one request."""
         try:
             await self._route(scope, receive, send)
-        except Exception:
+        except Exception:  # answered, and raised again for the server to log
             await _answer_failure(send)
             raise
 
@@ -148,7 +148,7 @@ class PublicDoor:
                 await serve_snippet(scope, send)
             else:
                 await answer_json(send, 404, _NOT_HERE)
-        except Exception:
+        except Exception:  # answered, and raised again for the server to log
             await _answer_failure(send)
             raise
 
